@@ -1,0 +1,124 @@
+"""The main call: a function, its arguments and their shadows."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from .activity import Active, Annotation, Const, Duplicated, Forward, Mode, Reverse
+from .errors import UnsupportedError
+from .memory import describe
+from .tape import Tape
+
+_TAPE_OPTIONS = ("verify", "undeclared", "copies", "threads", "memory_limit")
+
+
+def autodiff(mode: Mode, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Calls a function and differentiates the BLAS calls that it makes.
+
+    Parameters
+    ----------
+    mode : {Reverse, Forward}
+    f : callable
+        Called with the primals of `args`. Its BLAS calls are recorded where they go through blasad's pointers.
+    *args
+        Optionally first the activity of the result, ``Const`` (the default). Then one argument of `f` each: arrays and
+        pointers as ``Const(x)`` or ``Duplicated(x, dx)``, other objects as they are.
+    **kwargs
+        ``verify``, ``undeclared``, ``copies``, ``threads`` and ``memory_limit`` are options of the :class:`Tape`; the
+        others go to `f`.
+
+    Returns
+    -------
+    object
+        What `f` returned.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument makes no sense; before `f` runs.
+    BlasadError
+        What was found while recording, or when replaying; in reverse mode the shadows are as they were.
+
+    Notes
+    -----
+    In reverse mode the shadows of outputs are consumed and those of inputs added to; in forward mode the shadows of
+    outputs are set and those of inputs left alone. ``docs/semantics.md``, sections 2 and 3.
+    """
+    if not isinstance(mode, Mode):
+        raise TypeError(f"the first argument of autodiff is Reverse or Forward, not {mode!r}")
+    if not callable(f):
+        raise TypeError(f"the second argument of autodiff is the function, not a {type(f).__name__}")
+    if args and isinstance(args[0], type):
+        _check_return(args[0], mode)
+        args = args[1:]
+    options = {k: kwargs.pop(k) for k in _TAPE_OPTIONS if k in kwargs}
+    tape = Tape(mode, **options)
+    names = _parameters(f)
+    primals = []
+    for i, a in enumerate(args):
+        name = f"argument {i + 1}" + (f" ({names[i]})" if i < len(names) else "")
+        primals.append(_annotate(tape, name, a))
+    with tape:
+        result = f(*primals, **kwargs)
+    if mode is Reverse:
+        tape.reverse()
+    tape.close()
+    return result
+
+
+def _check_return(activity: type, mode: Mode) -> None:
+    if activity is Const:
+        return
+    if activity is Active:
+        raise UnsupportedError(
+            "an Active return needs routines that return a number (dot, nrm2, asum), and this version has gemm only; let f "
+            "write its result to memory and seed the shadow of that"
+        )
+    if activity is Duplicated and mode is Forward:
+        raise UnsupportedError(
+            "a Duplicated return needs routines that return a number (dot, nrm2, asum), and this version has gemm only; "
+            "read the tangent from the shadow of f's output"
+        )
+    raise TypeError(f"the activity of the result is Const, Active (Reverse) or Duplicated (Forward), not {activity!r}")
+
+
+def _annotate(tape: Tape, name: str, a: object) -> object:
+    if isinstance(a, Duplicated):
+        tape.duplicated(a.primal, a.shadow, name=name, **a.size)  # type: ignore[arg-type]
+        return a.primal
+    if isinstance(a, Const):
+        if _is_memory(a.primal) or any(v is not None for v in a.size.values()):
+            tape.const(a.primal, name=name, **a.size)  # type: ignore[arg-type]
+        return a.primal
+    if isinstance(a, (type, Annotation)):
+        raise TypeError(f"{name} is {a!r}; activities of arguments are Const(x) and Duplicated(x, dx)")
+    if _is_memory(a):
+        raise TypeError(
+            f"{name} is memory ({type(a).__name__}) without an annotation: is it Const(x), or Duplicated(x, dx) with a shadow "
+            "(blasad.shadow(x) makes one)?"
+        )
+    return a
+
+
+def _is_memory(x: object) -> bool:
+    """Arrays and pointers. A plain int may be an address or a size; only its owner knows."""
+    if isinstance(x, int):
+        return False
+    try:
+        describe(x, "x", count=None)
+    except TypeError:
+        return _has_buffer(x)
+    except ValueError:
+        return True
+    return True
+
+
+def _has_buffer(x: object) -> bool:
+    return hasattr(x, "__array_interface__") and getattr(x, "dtype", None) is not None and getattr(x, "ndim", 0) > 0
+
+
+def _parameters(f: Callable[..., Any]) -> list[str]:
+    try:
+        return list(inspect.signature(f).parameters)
+    except (TypeError, ValueError):
+        return []

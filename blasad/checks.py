@@ -1,0 +1,2 @@
+def check_gradients(*args, **kwargs):
+    raise NotImplementedError

@@ -1,0 +1,41 @@
+/* The real BLAS: found, probed, one table each.
+ *
+ * A backend is never freed once made: records and bindings point to it for as long as the process lives, and a process
+ * sees few. Tables are filled before they are published and constant afterwards, so threads read them without a lock.
+ */
+#ifndef BL_BACKEND_H
+#define BL_BACKEND_H
+
+#include "call.h"
+
+/* The ABIs of a symbol: Fortran or CBLAS, with 32- or 64-bit integers. */
+enum bl_abi { BL_F32, BL_F64, BL_C32, BL_C64, BL_ABIS };
+
+static inline bool bl_abi_is_cblas(int abi) { return abi >= BL_C32; }
+static inline int bl_abi_width(int abi) { return abi == BL_F32 || abi == BL_C32 ? 32 : 64; }
+
+typedef struct bl_backend {
+    struct {
+        void (*run)(void);
+        uint8_t abi;
+    } function[BL_ROUTINES][4];
+    /* How the library returns a complex number: in registers, or through a hidden first pointer. */
+    enum { BL_COMPLEX_UNKNOWN, BL_COMPLEX_REGISTERS, BL_COMPLEX_POINTER } complex_return;
+    int width; /* of its integers, in bits */
+    const char *path;
+    uint16_t id;
+} bl_backend;
+
+/* The backend with this id. */
+const bl_backend *bl_backend_of(uint16_t id);
+
+/* Down to the BLAS, or to a kernel of our own. */
+void bl_backend_run(const bl_call *c);
+
+/* Generated (callers.c): calls `f` with the arguments of `c` in the given ABI. */
+void bl_call_blas(const bl_call *c, void (*f)(void), int abi);
+
+/* The default, which serves blasad's own names; NULL until one is set. */
+const bl_backend *bl_backend_default(void);
+
+#endif

@@ -1,0 +1,133 @@
+/* blasad: derivatives of programs at their BLAS calls. The C interface; no Python behind it.
+ *
+ * A tape records the BLAS calls that its thread makes through blasad's entries between blasad_tape_open and
+ * blasad_tape_close_recording, and blasad_reverse replays the adjoint calls on the shadows. What a derivative means is
+ * docs/semantics.md; section numbers below refer to it.
+ *
+ * Functions that can fail return BLASAD_OK or one of the codes; blasad_last_error() is then the text, valid until the
+ * calling thread's next failure. A tape belongs to the thread that opened it.
+ */
+#ifndef BLASAD_H
+#define BLASAD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* cffi: begin */
+
+typedef struct blasad_tape blasad_tape;
+
+enum blasad_code {
+    BLASAD_OK = 0,
+    BLASAD_VALUE,         /* an argument of the interface makes no sense */
+    BLASAD_MEMORY,        /* an allocation failed */
+    BLASAD_TAPE,          /* the tape cannot do this now */
+    BLASAD_BACKEND,       /* no BLAS, or not one that can serve the call */
+    BLASAD_ALIAS,         /* an output shares elements with another operand (5) */
+    BLASAD_ACTIVITY,      /* an active value goes where no shadow follows (1, 7) */
+    BLASAD_INVALID_CALL,  /* the BLAS calls an argument illegal (4) */
+    BLASAD_UNSEEN_WRITE,  /* memory changed between two recorded calls (7) */
+    BLASAD_NOT_YET        /* the contract has it, this version does not */
+};
+
+/* Types of elements: the letters of BLAS, and bytes whose width the first call tells. */
+enum blasad_type { BLASAD_FLOAT, BLASAD_DOUBLE, BLASAD_COMPLEX_FLOAT, BLASAD_COMPLEX_DOUBLE, BLASAD_BYTES };
+
+enum blasad_mode { BLASAD_REVERSE, BLASAD_FORWARD };
+
+enum blasad_option {
+    BLASAD_NO_VERIFY = 1,        /* no fingerprints: content is taken to be what recorded calls left there (7) */
+    BLASAD_UNDECLARED_ERROR = 2  /* the first operand taken for constant is an error (7) */
+};
+
+const char *blasad_last_error(void);
+const char *blasad_version(void);
+
+/* ---- the tape */
+
+/* A tape that does not record yet; NULL if memory is short. */
+blasad_tape *blasad_tape_new(int mode, int options);
+/* Begins recording the calling thread. */
+int blasad_tape_start(blasad_tape *tape);
+/* Both at once; NULL on failure. */
+blasad_tape *blasad_tape_open(int mode);
+/* Ends recording; returns the first error that was found while recording, if there was one (11). */
+int blasad_tape_close_recording(blasad_tape *tape);
+/* Replays the adjoints, last call first. Repeatable. On failure every shadow is as it was. */
+int blasad_reverse(blasad_tape *tape);
+/* Gives everything back. A tape that still records on another thread is left alone (BLASAD_TAPE). */
+int blasad_tape_free(blasad_tape *tape);
+/* The error found while recording, if any: what closing and reverse return. */
+int blasad_tape_error(blasad_tape *tape);
+
+/* ---- annotations (1) */
+
+/* nbytes bytes at x have their shadow at dx. Which real type they hold is learned from the first call. */
+int blasad_duplicated(blasad_tape *tape, void *x, void *dx, size_t nbytes);
+int blasad_const(blasad_tape *tape, void *x, size_t nbytes);
+/* An array of `ndim` axes, strides in bytes; dx NULL: constant. `label` names it in messages and may be NULL. */
+int blasad_annotate(blasad_tape *tape, void *x, void *dx, int type, int ndim, const int64_t *shape,
+                    const int64_t *strides, const char *label);
+
+/* ---- what was recorded */
+
+typedef struct {
+    const char *name; /* "a" */
+    void *address;
+    int64_t rows, cols, ld; /* as stored, column-major */
+    int is_output, is_read;
+    int activity; /* 0 undeclared, 1 constant, 2 duplicated */
+    int assumed;  /* taken for constant without a word from anybody (7) */
+} blasad_operand;
+
+typedef struct {
+    const char *routine, *symbol, *caller; /* "gemm", "scipy_dgemm_", a library's file or NULL */
+    int type, row_major, active;
+    int n_flags, n_dims, n_scalars, n_operands;
+    const char *flag_names[4], *dim_names[4], *scalar_names[2];
+    char flags[4];
+    int64_t dims[4];
+    double scalars[2][2];
+    int scalar_active[2];
+    blasad_operand operands[3];
+    double seconds; /* negative: too short to be timed without being felt */
+    size_t saved_bytes;
+} blasad_call;
+
+size_t blasad_tape_length(const blasad_tape *tape);
+int blasad_tape_call(const blasad_tape *tape, size_t index, blasad_call *out);
+/* Bytes of values that were saved for the adjoint (6). */
+size_t blasad_tape_saved_bytes(const blasad_tape *tape);
+/* Duplicated ranges that changed while recording though no recorded call touched them (7): their labels, one a line;
+ * valid as long as the tape. Known once recording has ended. */
+const char *blasad_tape_unexplained(const blasad_tape *tape);
+
+/* ---- the BLAS behind */
+
+/* Loads and probes the BLAS that serves blasad's own names. NULL: back to what was set as built-in, if anything. */
+int blasad_set_backend(const char *path);
+/* A BLAS given as `count` Fortran functions, e.g. the capsules of scipy.linalg.cython_blas; becomes the built-in one. */
+int blasad_set_backend_functions(const char *label, int count, const char *const *names, void *const *functions);
+/* What serves blasad's names now: a path or label, and the width of its integers; NULL if nothing does. */
+const char *blasad_backend(int *integer_bits, int *complex_in_registers);
+
+/* Every name that has an entry. */
+int blasad_name_count(void);
+const char *blasad_name(int index);
+/* The pointer to put in somebody's function table; NULL for an unknown name. */
+void *blasad_address(const char *name);
+/* A recording pointer in front of `implementation`, which has the ABI that `name` says; integer_bits 0: probed where
+ * the library can be asked, else by the name. */
+int blasad_wrap(const char *name, void *implementation, int integer_bits, void **out);
+
+/* cffi: end */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

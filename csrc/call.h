@@ -1,0 +1,128 @@
+/* The canonical call: what every entry fills and everything below the entries works on. Nothing here knows an ABI. */
+#ifndef BL_CALL_H
+#define BL_CALL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "routines.h"
+
+#define BL_MAX_FLAGS 4
+#define BL_MAX_DIMS 4
+#define BL_MAX_OPERANDS 3
+#define BL_MAX_SCALARS 2
+
+enum bl_type { BL_S, BL_D, BL_C, BL_Z };
+
+static inline bool bl_is_complex(int type) { return type >= BL_C; }
+/* bytes of the real numbers that an element is made of */
+static inline int64_t bl_real_width(int type) { return type == BL_S || type == BL_C ? 4 : 8; }
+static inline int64_t bl_element_size(int type) { return bl_real_width(type) << bl_is_complex(type); }
+
+typedef struct bl_complex {
+    double re, im;
+} bl_complex;
+
+static inline bool bl_equals(bl_complex x, double re) { return x.re == re && x.im == 0; }
+
+/* A scalar argument: its value, widened without loss, and its address if it was passed by one (else NULL). */
+typedef struct bl_scalar {
+    bl_complex value;
+    void *address;
+} bl_scalar;
+
+typedef struct bl_operand {
+    void *base;
+    int64_t ld;
+} bl_operand;
+
+struct bl_backend;
+
+typedef struct bl_call {
+    uint8_t routine, type;
+    bool row_major; /* how the program spoke; the arguments below are column-major already */
+    char flag[BL_MAX_FLAGS];
+    uint16_t symbol;
+    const struct bl_backend *backend; /* the BLAS that serves it, and its adjoint */
+    const void *caller;               /* return address, NULL for calls that rules make */
+    int64_t dim[BL_MAX_DIMS];
+    bl_scalar scalar[BL_MAX_SCALARS];
+    bl_operand operand[BL_MAX_OPERANDS];
+} bl_call;
+
+/* ---- what a routine looks like: the table, generated from routines.toml */
+
+enum { BL_DIM_ONE = -1, BL_NEVER = -1 };
+
+typedef struct bl_operand_spec {
+    const char *name;
+    bool output;
+    int8_t rows, cols; /* indices into bl_call.dim, or BL_DIM_ONE */
+    int8_t trans;      /* index into bl_call.flag, or BL_NEVER: stored as op() shows it */
+} bl_operand_spec;
+
+typedef struct bl_routine_spec {
+    const char *name;
+    const char *const *flags, *const *dims, *const *scalars; /* names, NULL at the end */
+    const char *const *arguments;                            /* Fortran order, NULL at the end */
+    const char *const (*row_major)[2];                       /* swapped pairs, {NULL, NULL} at the end */
+    uint8_t n_flags, n_dims, n_scalars, n_operands;
+    bl_operand_spec operand[BL_MAX_OPERANDS];
+} bl_routine_spec;
+
+extern const bl_routine_spec bl_routine_table[BL_ROUTINES];
+extern const char bl_type_letter[4];
+
+/* ---- views: the elements of an operand, as a set of columns and never as a box */
+
+typedef struct bl_view {
+    char *base;
+    int64_t column; /* bytes of one column */
+    int64_t stride; /* bytes from one column to the next */
+    int64_t columns;
+} bl_view;
+
+/* A matrix without holes is one long column: most work on elements is then one loop. Nothing is multiplied that the
+ * memory behind it does not vouch for: an unused leading dimension may be any number. */
+static inline bl_view bl_view_of(void *base, int64_t rows, int64_t cols, int64_t ld, int64_t size)
+{
+    if (rows == 0 || cols == 0)
+        return (bl_view){base, 0, 0, 0};
+    if (rows == ld || cols == 1)
+        return (bl_view){base, rows * cols * size, rows * cols * size, 1};
+    return (bl_view){base, rows * size, ld * size, cols};
+}
+
+static inline bool bl_view_empty(const bl_view *v) { return v->columns == 0; }
+static inline char *bl_view_column(const bl_view *v, int64_t j) { return v->base + j * v->stride; }
+static inline char *bl_view_end(const bl_view *v)
+{
+    return bl_view_empty(v) ? v->base : v->base + (v->columns - 1) * v->stride + v->column;
+}
+static inline int64_t bl_view_bytes(const bl_view *v) { return v->column * v->columns; }
+
+/* Exact on elements: true if some byte belongs to both. */
+bool bl_views_overlap(const bl_view *a, const bl_view *b);
+
+/* Stored rows and columns of operand i. */
+static inline void bl_operand_shape(const bl_call *c, int i, int64_t *rows, int64_t *cols)
+{
+    const bl_operand_spec *s = &bl_routine_table[c->routine].operand[i];
+    int64_t r = s->rows == BL_DIM_ONE ? 1 : c->dim[s->rows], k = s->cols == BL_DIM_ONE ? 1 : c->dim[s->cols];
+    bool turned = s->trans != BL_NEVER && c->flag[s->trans] != 'N';
+    *rows = turned ? k : r;
+    *cols = turned ? r : k;
+}
+
+static inline bl_view bl_operand_view(const bl_call *c, int i)
+{
+    int64_t rows, cols;
+    bl_operand_shape(c, i, &rows, &cols);
+    return bl_view_of(c->operand[i].base, rows, cols, c->operand[i].ld, bl_element_size(c->type));
+}
+
+/* "dgemm" */
+const char *bl_call_name(const bl_call *c, char buffer[static 16]);
+
+#endif

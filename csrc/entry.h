@@ -1,0 +1,63 @@
+/* What the generated entries use. An entry is a C function with the signature of one routine in one ABI; every name
+ * and every wrapped pointer is a thunk (thunk.S) that notes its binding and jumps to the entry.
+ *
+ * Entries are declared without the hidden lengths of Fortran characters, since most callers do not pass them: declared
+ * with them, an entry that ends in a tail call would write the lengths into stack that its caller still owns. They are
+ * passed on as arguments of a call of the entry's own, and sibling calls are switched off for the whole library.
+ */
+#ifndef BL_ENTRY_H
+#define BL_ENTRY_H
+
+#include "backend.h"
+#include "layer.h"
+
+typedef struct bl_binding {
+    void (*entry)(void); /* first because thunk.S jumps through it */
+    void (*real)(void);  /* the implementation if it has the entry's own ABI, else NULL */
+    const bl_backend *backend;
+    uint16_t symbol;
+} bl_binding;
+
+typedef struct bl_symbol_info {
+    const char *name;
+    void (*thunk)(void);
+    void (*entry)(void);
+    uint8_t routine, type, abi;
+} bl_symbol_info;
+
+extern const bl_symbol_info bl_symbol_table[BL_SYMBOLS];
+extern bl_binding bl_name_binding[BL_SYMBOLS];
+
+/* The `argument` of a CBLAS call whose layout is neither row- nor column-major. */
+enum { BL_BAD_LAYOUT = -1 };
+
+/* What to call at once, arguments untouched; NULL while a tape is open anywhere, or where only the canonical way leads to
+ * the BLAS. */
+static inline void (*bl_quiet(const bl_binding *g))(void)
+{
+    if (__builtin_expect(atomic_load_explicit(&bl_armed, memory_order_relaxed) != 0, 0))
+        return NULL;
+    return __atomic_load_n(&g->real, __ATOMIC_ACQUIRE);
+}
+
+/* Returns true if the call was made; false if it must be made as the program made it, arguments untouched: it is
+ * invalid and the BLAS shall say so in its own way (`argument` is the Fortran position of what is wrong, or 0). */
+bool bl_enter(bl_call *c, const bl_binding *g, int argument);
+
+static inline char bl_flag_fortran(const char *flag)
+{
+    char c = *flag;
+    return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
+
+/* CBLAS_TRANSPOSE; anything else is no flag that the reference knows. */
+static inline char bl_flag_cblas(int flag) { return flag == 111 ? 'N' : flag == 112 ? 'T' : flag == 113 ? 'C' : '?'; }
+
+static inline bool bl_is_trans(char c) { return c == 'N' || c == 'T' || c == 'C'; }
+
+static inline void bl_take_s(bl_scalar *s, const float *p) { *s = (bl_scalar){{*p, 0}, (void *)(uintptr_t)p}; }
+static inline void bl_take_d(bl_scalar *s, const double *p) { *s = (bl_scalar){{*p, 0}, (void *)(uintptr_t)p}; }
+static inline void bl_take_c(bl_scalar *s, const float *p) { *s = (bl_scalar){{p[0], p[1]}, (void *)(uintptr_t)p}; }
+static inline void bl_take_z(bl_scalar *s, const double *p) { *s = (bl_scalar){{p[0], p[1]}, (void *)(uintptr_t)p}; }
+
+#endif

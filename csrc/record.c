@@ -1,0 +1,397 @@
+/* Recording: a call comes through, what its adjoint will need is kept, one record is appended. */
+#include "record.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "entry.h"
+#include "error.h"
+#include "fingerprint.h"
+#include "tape.h"
+
+/* Calls of fewer multiplications are not timed: two clock readings would be felt. */
+enum { TIMED = 1 << 20 };
+
+void bl_tape_fail(blasad_tape *t, int code, const char *format, ...)
+{
+    char *text = NULL;
+    va_list arguments;
+    va_start(arguments, format);
+    if (vasprintf(&text, format, arguments) < 0)
+        text = NULL;
+    va_end(arguments);
+    bl_tapes_lock();
+    if (atomic_load(&t->error) == BLASAD_OK) {
+        t->error_text = text;
+        atomic_store(&t->error, text ? code : BLASAD_MEMORY);
+        text = NULL;
+    }
+    bl_tapes_unlock();
+    free(text);
+}
+
+const char *bl_describe_call(const blasad_tape *t, const bl_call *c, char buffer[static 128])
+{
+    char name[16];
+    snprintf(buffer, 128, "%s (call %zu, through %s)", bl_call_name(c, name), t->count, bl_symbol_table[c->symbol].name);
+    return buffer;
+}
+
+/* ---- records */
+
+const bl_record *bl_record_at(const blasad_tape *t, size_t index)
+{
+    return &t->chunk[index / BL_RECORDS_PER_CHUNK][index % BL_RECORDS_PER_CHUNK];
+}
+
+static bl_record *next_record(blasad_tape *t)
+{
+    if (t->count == t->chunks * BL_RECORDS_PER_CHUNK) {
+        if (!bl_grow(&t->chunk, &t->chunk_capacity, t->chunks, sizeof *t->chunk))
+            return NULL;
+        bl_record *chunk = bl_chunk_take();
+        if (!chunk)
+            return NULL;
+        t->chunk[t->chunks++] = chunk;
+    }
+    return &t->chunk[t->count / BL_RECORDS_PER_CHUNK][t->count % BL_RECORDS_PER_CHUNK];
+}
+
+/* Everything but `saved` and `place`. False if memory is short. */
+static bool pack(blasad_tape *t, bl_record *r, const bl_call *c, const bl_touch *w)
+{
+    const bl_routine_spec *s = &bl_routine_table[c->routine];
+    bool wide = false;
+    r->routine = c->routine;
+    r->type = c->type;
+    memcpy(r->flag, c->flag, sizeof r->flag);
+    r->row_major = c->row_major;
+    r->active = w->active != 0;
+    r->read = w->access.read & 7;
+    r->write = (w->access.write | w->access.result) & 7;
+    r->assumed = (uint8_t)w->assumed;
+    r->symbol = c->symbol;
+    r->backend = c->backend->id;
+    r->seconds = -1;
+    r->caller = c->caller;
+    for (int i = 0; i < s->n_dims; i++) {
+        r->dim[i] = (int32_t)c->dim[i];
+        wide |= c->dim[i] != r->dim[i];
+    }
+    for (int i = 0; i < s->n_operands; i++) {
+        r->base[i] = c->operand[i].base;
+        r->ld[i] = (int32_t)c->operand[i].ld;
+        wide |= c->operand[i].ld != r->ld[i];
+    }
+    for (int i = 0; i < s->n_scalars; i++)
+        r->scalar[i] = c->scalar[i].value;
+    r->wide = wide;
+    r->extra = 0;
+    if (wide || w->access.scalars) {
+        if (!bl_grow(&t->extra, &t->extra_capacity, t->extras, sizeof *t->extra))
+            return false;
+        bl_extra *x = &t->extra[t->extras++];
+        memcpy(x->dim, c->dim, sizeof x->dim);
+        for (int i = 0; i < s->n_operands; i++)
+            x->ld[i] = c->operand[i].ld;
+        memcpy(x->scalar_shadow, w->scalar_shadow, sizeof x->scalar_shadow);
+        r->extra = (uint32_t)t->extras;
+    }
+    return true;
+}
+
+void bl_unpack(const blasad_tape *t, const bl_record *r, bl_call *c)
+{
+    const bl_routine_spec *s = &bl_routine_table[r->routine];
+    c->routine = r->routine;
+    c->type = r->type;
+    c->row_major = r->row_major;
+    memcpy(c->flag, r->flag, sizeof c->flag);
+    c->symbol = r->symbol;
+    c->backend = bl_backend_of(r->backend);
+    c->caller = r->caller;
+    const bl_extra *x = r->wide ? &t->extra[r->extra - 1] : NULL;
+    for (int i = 0; i < s->n_dims; i++)
+        c->dim[i] = x ? x->dim[i] : r->dim[i];
+    for (int i = 0; i < s->n_operands; i++)
+        c->operand[i] = (bl_operand){r->base[i], x ? x->ld[i] : r->ld[i]};
+    for (int i = 0; i < s->n_scalars; i++)
+        c->scalar[i] = (bl_scalar){r->scalar[i], NULL};
+}
+
+/* ---- what is kept */
+
+static void out_of_memory(blasad_tape *t)
+{
+    bl_tape_fail(t, BLASAD_MEMORY, "no memory to record call %zu; the program went on, its gradient is lost", t->count);
+}
+
+/* Marks and copies what this call's adjoint will need. */
+static bool keep_needed(blasad_tape *t, const bl_call *c, const bl_touch *w, bl_record *r)
+{
+    const bl_family *rule = bl_rules[c->routine];
+    unsigned needs = rule->needs(c, w->active);
+    for (int i = 0; i < bl_routine_table[c->routine].n_operands; i++) {
+        bl_region *g = w->region[i];
+        r->place[i] = g ? g->id : 0;
+        if (!(needs & BL_OPERAND(i)))
+            continue;
+        if (g) {
+            if (!bl_need(g, &w->view[i]))
+                return false;
+        } else {
+            size_t index;
+            if (!bl_copy_of(&t->copies, &t->values, &w->view[i], t->count, &index, &t->saved_bytes))
+                return false;
+            r->place[i] = BL_COPY | (uint32_t)index;
+        }
+    }
+    size_t work = rule->workspace(c, w->active);
+    if (work > t->workspace)
+        t->workspace = work;
+    return true;
+}
+
+/* Saves what earlier calls, or this one, need of what is about to be overwritten. */
+static bool save_overwritten(blasad_tape *t, const bl_call *c, const bl_touch *w, bl_record *r)
+{
+    bl_save *all = NULL;
+    for (int i = 0; i < bl_routine_table[c->routine].n_operands; i++) {
+        if (!(w->access.write & BL_OPERAND(i)) || !w->region[i] || !w->region[i]->need)
+            continue;
+        bl_save *s;
+        if (!bl_save_under(&t->values, w->region[i], &w->view[i], &s, &t->saved_bytes))
+            return false;
+        if (s) {
+            s->next = all;
+            all = s;
+        }
+    }
+    r->saved = 0;
+    if (all) {
+        if (!bl_grow(&t->save, &t->save_capacity, t->saves, sizeof *t->save))
+            return false;
+        t->save[t->saves++] = all;
+        r->saved = (uint32_t)t->saves;
+    }
+    return true;
+}
+
+/* Undeclared memory that an inactive call fills is constant because a recorded call says so, and no assumption. */
+static bool note_scratch(blasad_tape *t, const bl_call *c, const bl_touch *w)
+{
+    for (int i = 0; i < bl_routine_table[c->routine].n_operands; i++) {
+        if (!(w->access.write & BL_OPERAND(i)) || w->region[i])
+            continue;
+        size_t j = 0;
+        while (j < t->scratches && memcmp(&t->scratch[j], &w->view[i], sizeof w->view[i]) != 0)
+            j++;
+        if (j < t->scratches)
+            continue;
+        if (!bl_grow(&t->scratch, &t->scratch_capacity, t->scratches, sizeof *t->scratch))
+            return false;
+        t->scratch[t->scratches++] = w->view[i];
+    }
+    return true;
+}
+
+/* ---- verification (7) */
+
+static bool touches(const blasad_tape *t, size_t index, const char *p, int width)
+{
+    const bl_record *r = bl_record_at(t, index);
+    const bl_view number = {(char *)(uintptr_t)p, width, width, 1};
+    bl_call c;
+    bl_unpack(t, r, &c);
+    for (int i = 0; i < bl_routine_table[c.routine].n_operands; i++)
+        if ((r->read | r->write) >> i & 1) {
+            const bl_view v = bl_operand_view(&c, i);
+            if (bl_views_overlap(&v, &number))
+                return true;
+        }
+    return false;
+}
+
+size_t bl_last_touching(const blasad_tape *t, const char *p, int width, size_t before)
+{
+    for (size_t i = before; i-- > 0;)
+        if (touches(t, i, p, width))
+            return i;
+    return before;
+}
+
+void bl_changed(blasad_tape *t, const bl_region *r, const char *p, const char *when)
+{
+    char since[96] = "it was annotated";
+    size_t last = bl_last_touching(t, p, 1 << r->shift, t->count);
+    if (last < t->count) {
+        const bl_record *e = bl_record_at(t, last);
+        snprintf(since, sizeof since, "call %zu (%c%s, through %s)", last, bl_type_letter[e->type],
+                 bl_routine_table[e->routine].name, bl_symbol_table[e->symbol].name);
+    }
+    bl_tape_fail(t, BLASAD_UNSEEN_WRITE, "%s changed at %p (byte %td from its lowest) between %s and %s, and no recorded call did "
+                 "it; a derivative depends on it. Write it before the tape opens, or into memory of its own; verify=False "
+                 "takes the content for what recorded calls left there", r->label, (const void *)p, p - r->lo, since, when);
+}
+
+/* Before the call: what it reads of annotated memory, and what is saved, is as the last event left it. */
+static bool verify_before(blasad_tape *t, const bl_call *c, const bl_touch *w)
+{
+    const unsigned needs = bl_rules[c->routine]->needs(c, w->active);
+    char text[128];
+    for (int i = 0; i < bl_routine_table[c->routine].n_operands; i++) {
+        bl_region *r = w->region[i];
+        if (!r)
+            continue;
+        const char *bad = NULL;
+        if ((w->access.read & BL_OPERAND(i)) && (r->duplicated || (needs & BL_OPERAND(i))))
+            bad = bl_prints_check(r, &w->view[i]);
+        if (!bad && (w->access.write & BL_OPERAND(i)) && r->need)
+            for (int64_t j = 0; j < w->view[i].columns && !bad; j++) {
+                size_t from = bl_unit(r, bl_view_column(&w->view[i], j));
+                bad = bl_prints_check_bits(r, r->need, from, from + ((size_t)w->view[i].column >> r->shift));
+            }
+        if (bad) {
+            bl_changed(t, r, bad, bl_describe_call(t, c, text));
+            return false;
+        }
+    }
+    return true;
+}
+
+static void verify_after(const bl_call *c, const bl_touch *w)
+{
+    for (int i = 0; i < bl_routine_table[c->routine].n_operands; i++) {
+        bl_region *r = w->region[i];
+        if (!r)
+            continue;
+        for (int64_t j = 0; j < w->view[i].columns; j++) {
+            size_t from = bl_unit(r, bl_view_column(&w->view[i], j));
+            bl_bits_set(r->seen, from, from + ((size_t)w->view[i].column >> r->shift));
+        }
+        if (w->access.write & BL_OPERAND(i)) {
+            if (r->duplicated)
+                bl_prints_stamp(r, &w->view[i]);
+            else
+                bl_prints_drop(r, &w->view[i]);
+        }
+    }
+}
+
+/* ---- the layer */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool record(blasad_tape *t, bl_call *c, bl_touch *w, bl_record **out)
+{
+    if (!bl_touch_call(t, c, w))
+        return false;
+    const bool verify = !(t->options & BLASAD_NO_VERIFY);
+    if (verify && !verify_before(t, c, w))
+        return false;
+    bl_record *r = next_record(t);
+    if (!r || !pack(t, r, c, w)) {
+        out_of_memory(t);
+        return false;
+    }
+    if (t->mode == BLASAD_REVERSE) {
+        if (!keep_needed(t, c, w, r) || !save_overwritten(t, c, w, r)) {
+            out_of_memory(t);
+            return false;
+        }
+    } else {
+        r->saved = 0;
+        for (int i = 0; i < bl_routine_table[c->routine].n_operands; i++)
+            r->place[i] = w->region[i] ? w->region[i]->id : 0;
+        bl_tangent_call(t, c, w);
+    }
+    if (!w->active && !note_scratch(t, c, w)) {
+        out_of_memory(t);
+        return false;
+    }
+    *out = r;
+    return true;
+}
+
+/* One-element outputs are numbers that a program may pass on by value. */
+static bool note_returned(blasad_tape *t, const bl_call *c, const bl_touch *w)
+{
+    for (int i = 0; i < bl_routine_table[c->routine].n_operands; i++)
+        if ((w->access.write & BL_OPERAND(i)) && bl_view_bytes(&w->view[i]) == bl_element_size(c->type)) {
+            const bl_key key = bl_number_key(c->type, bl_load(c->type, w->view[i].base));
+            if (key.tag && !bl_set_add(&t->returned, key))
+                return false;
+        }
+    return true;
+}
+
+void bl_layer_record(bl_layer *self, bl_call *c)
+{
+    blasad_tape *t = (blasad_tape *)self;
+    bl_touch w;
+    bl_record *r;
+    if (atomic_load_explicit(&t->error, memory_order_relaxed) != BLASAD_OK || !record(t, c, &w, &r)) {
+        bl_pass(self->below, c);
+        return;
+    }
+    double work = 1;
+    for (int i = 0; i < bl_routine_table[c->routine].n_dims; i++)
+        work *= (double)c->dim[i];
+    if (work >= TIMED) {
+        double start = now();
+        bl_pass(self->below, c);
+        r->seconds = (float)(now() - start);
+    } else {
+        bl_pass(self->below, c);
+    }
+    t->count++;
+    if (!(t->options & BLASAD_NO_VERIFY))
+        verify_after(c, &w);
+    if (w.active && !note_returned(t, c, &w))
+        out_of_memory(t);
+}
+
+void bl_layer_refused(bl_layer *self, const bl_call *c, int argument)
+{
+    blasad_tape *t = (blasad_tape *)self;
+    const bl_routine_spec *s = &bl_routine_table[c->routine];
+    const bool cblas = bl_abi_is_cblas(bl_symbol_table[c->symbol].abi);
+    char call[128], value[64] = "?";
+    bl_describe_call(t, c, call);
+    if (argument == 0) {
+        bl_tape_fail(t, BLASAD_BACKEND, "%s: a dimension or leading dimension is beyond 32 bits, and the BLAS behind it, %s, has "
+                     "32-bit integers; choose one with 64-bit integers (blasad.set_backend)", call, c->backend->path);
+        return;
+    }
+    if (cblas && argument == 1) {
+        bl_tape_fail(t, BLASAD_INVALID_CALL, "%s: argument 1 (layout) is neither 101 (row-major) nor 102 (column-major); the BLAS "
+                     "was left to deal with it, and nothing was recorded", call);
+        return;
+    }
+    /* The value stands where the canonical call keeps the argument, under its column-major name. */
+    const char *name = s->arguments[argument - 1 - cblas], *canonical = name;
+    for (int p = 0; c->row_major && s->row_major[p][0]; p++)
+        if (strcmp(s->row_major[p][0], name) == 0)
+            canonical = s->row_major[p][1];
+    for (int i = 0; i < s->n_flags; i++)
+        if (strcmp(s->flags[i], canonical) == 0)
+            snprintf(value, sizeof value, c->flag[i] == '?' ? "no CBLAS_TRANSPOSE of the reference" : "'%c'", c->flag[i]);
+    for (int i = 0; i < s->n_dims; i++)
+        if (strcmp(s->dims[i], canonical) == 0)
+            snprintf(value, sizeof value, "%lld", (long long)c->dim[i]);
+    for (int i = 0; i < s->n_operands; i++)
+        if (strncmp(canonical, "ld", 2) == 0 && strcmp(s->operand[i].name, canonical + 2) == 0)
+            snprintf(value, sizeof value, "%lld", (long long)c->operand[i].ld);
+    bl_tape_fail(t, BLASAD_INVALID_CALL, "%s: argument %d (%s) = %s is illegal%s; the BLAS was left to deal with it, and nothing "
+                 "was recorded: correct the call", call, argument, name, value,
+                 cblas ? " (CBLAS counts the layout as argument 1)" : "");
+}

@@ -1,0 +1,374 @@
+#include "region.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "arena.h"
+#include "error.h"
+
+/* ---- the index */
+
+/* Number of entries with lo <= p. */
+static size_t upper(const bl_index *x, const char *p)
+{
+    size_t lo = 0, hi = x->count;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (x->entry[mid].lo <= p)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static void restore_reach(bl_index *x, size_t from)
+{
+    for (size_t i = from; i < x->count; i++) {
+        const bl_region *r = x->entry[i].region;
+        char *end = x->entry[i].lo + (r->hi - r->lo);
+        x->entry[i].reach = i && x->entry[i - 1].reach > end ? x->entry[i - 1].reach : end;
+    }
+}
+
+static bool reserve(bl_index *x) { return bl_grow(&x->entry, &x->capacity, x->count, sizeof *x->entry); }
+
+static void insert(bl_index *x, char *lo, bl_region *r) /* after reserve */
+{
+    size_t at = upper(x, lo);
+    memmove(x->entry + at + 1, x->entry + at, (x->count - at) * sizeof *x->entry);
+    x->entry[at] = (bl_entry){lo, NULL, r};
+    x->count++;
+    restore_reach(x, at);
+}
+
+static void withdraw(bl_index *x, const bl_region *r)
+{
+    for (size_t at = 0; at < x->count; at++)
+        if (x->entry[at].region == r) {
+            x->count--;
+            memmove(x->entry + at, x->entry + at + 1, (x->count - at) * sizeof *x->entry);
+            restore_reach(x, at);
+            return;
+        }
+}
+
+/* Entries that may share bytes with [lo, hi): those before the returned one, as long as their reach is beyond lo. */
+static size_t last_before(const bl_index *x, const char *hi)
+{
+    size_t n = upper(x, hi);
+    return n && x->entry[n - 1].lo == hi ? n - 1 : n; /* entries of equal lo share an element, so there is one at most */
+}
+
+/* ---- a new region from an array */
+
+/* Calls for each run of `run` contiguous bytes: sets the bits of its units. False if one was set before. */
+static bool set_members(bl_region *r, int ndim, const int64_t *shape, const int64_t *strides, int64_t run)
+{
+    int64_t at[BL_MAX_AXES] = {0};
+    char *p = r->lo;
+    for (;;) {
+        size_t from = bl_unit(r, p), to = from + ((size_t)run >> r->shift);
+        if (bl_bits_next(r->member, from, to, 0) != to)
+            return false;
+        bl_bits_set(r->member, from, to);
+        int d = 0;
+        while (d < ndim && at[d] == shape[d] - 1) {
+            p -= at[d] * strides[d];
+            at[d++] = 0;
+        }
+        if (d == ndim)
+            return true;
+        at[d]++;
+        p += strides[d];
+    }
+}
+
+static void discard(bl_region *r)
+{
+    if (!r)
+        return;
+    if (r->need != &r->need_small)
+        free(r->need);
+    free(r->member);
+    free(r->print);
+    free(r->seen);
+    free(r->stamped);
+    free(r->moved);
+    free(r->mirror);
+    free(r->label);
+    free(r);
+}
+
+/* *out NULL and BLASAD_OK for an array without elements. */
+static int build(const bl_array *x, const char *label, bl_region **out)
+{
+    int64_t shape[BL_MAX_AXES], stride[BL_MAX_AXES], span = x->element, bytes = x->element, run = x->element;
+    char *lo = x->base;
+    int n = 0;
+    *out = NULL;
+    if (x->ndim > BL_MAX_AXES)
+        return bl_fail(BLASAD_VALUE, "%s has %d axes; blasad takes up to %d", label, x->ndim, BL_MAX_AXES);
+    for (int d = 0; d < x->ndim; d++)
+        if (x->shape[d] == 0)
+            return BLASAD_OK;
+    for (int d = 0; d < x->ndim; d++) {
+        int64_t s = x->strides[d], len = x->shape[d];
+        if (len == 1)
+            continue;
+        if (s == 0)
+            return bl_fail(BLASAD_VALUE, "%s has stride 0 along axis %d: %lld elements are one; annotate the array that was "
+                           "broadcast", label, d, (long long)len);
+        if (s % ((int64_t)1 << x->shift))
+            return bl_fail(BLASAD_VALUE, "%s has a stride of %lld bytes along axis %d, which is no multiple of its %d-byte "
+                           "numbers", label, (long long)s, d, 1 << x->shift);
+        if (s < 0) {
+            lo += s * (len - 1);
+            s = -s;
+        }
+        span += s * (len - 1);
+        bytes *= len;
+        int at = n++; /* ascending strides */
+        for (; at > 0 && stride[at - 1] > s; at--) {
+            stride[at] = stride[at - 1];
+            shape[at] = shape[at - 1];
+        }
+        stride[at] = s;
+        shape[at] = len;
+    }
+    if (!lo)
+        return bl_fail(BLASAD_VALUE, "%s is a NULL pointer: there is no memory to annotate", label);
+    int merged = 0;
+    while (merged < n && stride[merged] == run)
+        run *= shape[merged++];
+
+    bl_region *r = calloc(1, sizeof *r);
+    if (!r || !(r->label = strdup(label)))
+        goto memory;
+    r->lo = lo;
+    r->hi = lo + span;
+    r->width = (uint8_t)x->width;
+    r->shift = (uint8_t)x->shift;
+    if (merged < n) {
+        r->member = calloc(bl_region_words(r), sizeof *r->member);
+        if (!r->member)
+            goto memory;
+        if (!set_members(r, n - merged, shape + merged, stride + merged, run)) {
+            discard(r);
+            return bl_fail(BLASAD_VALUE, "%s overlaps itself: some of its elements share memory (sliding windows?); annotate "
+                           "the array below it", label);
+        }
+        if (bytes == span) { /* every unit is an element after all */
+            free(r->member);
+            r->member = NULL;
+        }
+    }
+    *out = r;
+    return BLASAD_OK;
+memory:
+    discard(r);
+    return bl_fail(BLASAD_MEMORY, "no memory to annotate %s", label);
+}
+
+/* ---- what annotations have in common */
+
+static size_t bytes_of(const bl_region *r)
+{
+    size_t units = bl_region_units(r);
+    return (r->member ? bl_bits_count(r->member, 0, units) : units) << r->shift;
+}
+
+/* Bytes that the elements of a, moved to `at`, share with those of b, moved to `bt`. */
+static size_t shared(const bl_region *a, const char *at, const bl_region *b, const char *bt)
+{
+    const char *lo = at > bt ? at : bt, *ae = at + (a->hi - a->lo), *be = bt + (b->hi - b->lo), *hi = ae < be ? ae : be;
+    if (lo >= hi)
+        return 0;
+    if (!a->member && !b->member)
+        return (size_t)(hi - lo);
+    if (!a->member)
+        return shared(b, bt, a, at);
+    size_t bytes = 0, unit = (size_t)1 << a->shift, end = ((size_t)(hi - at) + unit - 1) >> a->shift;
+    for (size_t u = (size_t)(lo - at) >> a->shift;; u++) {
+        u = bl_bits_next(a->member, u, end, 0);
+        if (u == end)
+            return bytes;
+        const char *p = at + (u << a->shift), *q = p + unit - 1;
+        if (q < bt || p >= be)
+            continue;
+        size_t from = p > bt ? (size_t)(p - bt) >> b->shift : 0;
+        size_t to = ((size_t)((q < be - 1 ? q : be - 1) - bt) >> b->shift) + 1;
+        if (!b->member || bl_bits_next(b->member, from, to, 0) != to)
+            bytes += unit;
+    }
+}
+
+/* The first entry, walking down, whose elements at their place in `x` share bytes with r moved to `at`. */
+static bl_region *first_shared(const bl_index *x, const bl_region *r, char *at, size_t *bytes)
+{
+    for (size_t i = last_before(x, at + (r->hi - r->lo)); i > 0 && x->entry[i - 1].reach > at; i--) {
+        bl_region *q = x->entry[i - 1].region;
+        if (!q->replaced && (*bytes = shared(r, at, q, x->entry[i - 1].lo)) > 0)
+            return q;
+    }
+    return NULL;
+}
+
+static int refuse(const bl_region *r, const bl_region *q, const char *what, const char *with)
+{
+    return bl_fail(BLASAD_VALUE, "%s: its %s shares elements with the %s of %s, which was annotated before; give every "
+                   "buffer a shadow of its own (blasad.shadow(x) makes one)", r->label, what, with, q->label);
+}
+
+/* *known: r says nothing new. *contains: it takes the place of smaller ones, which are marked as replaced. */
+static int admit(bl_regions *rs, bl_region *r, bool *known, bool *contains)
+{
+    size_t bytes;
+    bl_region *q;
+    *known = *contains = false;
+    char *dx = r->lo + r->delta;
+    if (r->duplicated && shared(r, r->lo, r, dx) > 0)
+        return bl_fail(BLASAD_VALUE, "%s: the shadow shares elements with the buffer itself; give it a shadow of its own "
+                       "(blasad.shadow(x) makes one)", r->label);
+    while ((q = first_shared(&rs->primal, r, r->lo, &bytes))) {
+        bool same = q->duplicated == r->duplicated && (!r->duplicated || q->delta == r->delta);
+        if (same && bytes == bytes_of(r)) {
+            *known = true;
+            return BLASAD_OK;
+        }
+        if (!same || bytes != bytes_of(q))
+            return bl_fail(BLASAD_VALUE, "%s shares elements with %s, which was annotated before as %s; an element has one "
+                           "annotation", r->label, q->label,
+                           !q->duplicated ? "constant" : same ? "another part of the same array" : "duplicated, with another shadow");
+        if (q->touched)
+            return bl_fail(BLASAD_TAPE, "%s contains %s, which a recorded call has touched already; annotate the whole before "
+                           "its first use", r->label, q->label);
+        q->replaced = *contains = true;
+    }
+    if ((q = first_shared(&rs->shadow, r, r->lo, &bytes)))
+        return refuse(r, q, "memory", "shadow");
+    if (r->duplicated && (q = first_shared(&rs->primal, r, dx, &bytes)))
+        return refuse(r, q, "shadow", "memory");
+    if (r->duplicated && (q = first_shared(&rs->shadow, r, dx, &bytes)))
+        return refuse(r, q, "shadow", "shadow");
+    return BLASAD_OK;
+}
+
+int bl_regions_add(bl_regions *rs, const bl_array *x, bool duplicated, ptrdiff_t delta, const char *label,
+                   bool (*touched)(const void *tape, const bl_region *), const void *tape, bl_region **added)
+{
+    bl_region *r;
+    *added = NULL;
+    int code = build(x, label, &r);
+    if (code != BLASAD_OK || !r)
+        return code;
+    r->duplicated = duplicated;
+    r->delta = delta;
+    bool known, contains;
+    code = admit(rs, r, &known, &contains);
+    if (code == BLASAD_OK && !known && touched(tape, r))
+        code = bl_fail(BLASAD_TAPE, "%s: a recorded call has touched this memory already, and took it for constant; annotate it "
+                       "before its first use", label);
+    if (code == BLASAD_OK && !known &&
+        (!reserve(&rs->primal) || !reserve(&rs->shadow) ||
+         !bl_grow(&rs->region, &rs->capacity, rs->count, sizeof *rs->region)))
+        code = bl_fail(BLASAD_MEMORY, "no memory to annotate %s", label);
+    for (size_t i = 0; contains && i < rs->count; i++) {
+        bl_region *q = rs->region[i];
+        if (q->replaced && code != BLASAD_OK) {
+            q->replaced = q->hi == q->lo; /* those of earlier annotations stay replaced */
+        } else if (q->replaced && q->hi != q->lo) {
+            withdraw(&rs->primal, q);
+            withdraw(&rs->shadow, q);
+            q->hi = q->lo; /* nothing is left of it */
+        }
+    }
+    if (code != BLASAD_OK || known) {
+        discard(r);
+        return code;
+    }
+    rs->region[rs->count++] = r;
+    r->id = (uint32_t)rs->count;
+    insert(&rs->primal, r->lo, r);
+    if (duplicated)
+        insert(&rs->shadow, r->lo + delta, r);
+    *added = r;
+    return BLASAD_OK;
+}
+
+void bl_regions_free(bl_regions *rs)
+{
+    for (size_t i = 0; i < rs->count; i++)
+        discard(rs->region[i]);
+    free(rs->region);
+    free(rs->primal.entry);
+    free(rs->shadow.entry);
+    *rs = (bl_regions){0};
+}
+
+/* ---- who owns the elements of an operand */
+
+int64_t bl_region_owned(const bl_region *r, const bl_view *v)
+{
+    int64_t bytes = 0, unit = (int64_t)1 << r->shift;
+    for (int64_t j = 0; j < v->columns; j++) {
+        char *lo = bl_view_column(v, j), *hi = lo + v->column;
+        lo = lo > r->lo ? lo : r->lo;
+        hi = hi < r->hi ? hi : r->hi;
+        if (lo >= hi)
+            continue;
+        bool straddles = ((lo - r->lo) | (hi - r->lo)) & (unit - 1);
+        size_t from = bl_unit(r, lo), to = ((size_t)(hi - r->lo) + (size_t)unit - 1) >> r->shift;
+        int64_t units = (int64_t)(r->member ? bl_bits_count(r->member, from, to) : to - from);
+        bytes += straddles ? units > 0 : units * unit;
+    }
+    return bytes;
+}
+
+bl_region *bl_regions_find(bl_regions *rs, const bl_view *v, int slot, enum bl_cover *cover)
+{
+    const bl_index *x = &rs->primal;
+    const bl_entry *e = x->entry;
+    const char *lo = v->base, *hi = bl_view_end(v);
+    const size_t n = x->count;
+    size_t at = rs->hint[slot]; /* number of entries with lo <= base, if nothing has moved */
+    if (at > n || (at > 0 && e[at - 1].lo > lo) || (at < n && e[at].lo <= lo)) {
+        /* in address order the next one is what is wanted */
+        if (at < n && e[at].lo <= lo && (at + 1 == n || e[at + 1].lo > lo))
+            at++;
+        else
+            at = upper(x, lo);
+        rs->hint[slot] = at;
+    }
+    if (at > 0) {
+        bl_region *r = e[at - 1].region;
+        if (hi <= r->hi && !r->member && !((size_t)(lo - r->lo) & (((size_t)1 << r->shift) - 1))) {
+            *cover = BL_INSIDE;
+            return r;
+        }
+    }
+    *cover = BL_OUTSIDE;
+    if ((at == 0 || e[at - 1].reach <= lo) && (at == n || e[at].lo >= hi))
+        return NULL;
+    for (size_t i = last_before(x, hi); i > 0 && e[i - 1].reach > lo; i--) {
+        int64_t bytes = bl_region_owned(e[i - 1].region, v);
+        if (bytes == bl_view_bytes(v)) {
+            *cover = BL_INSIDE;
+            return e[i - 1].region;
+        }
+        if (bytes > 0)
+            *cover = BL_MIXED;
+    }
+    return NULL;
+}
+
+const bl_region *bl_regions_meet(const bl_regions *rs, const bl_view *v)
+{
+    const bl_index *x = &rs->primal;
+    for (size_t i = last_before(x, bl_view_end(v)); i > 0 && x->entry[i - 1].reach > v->base; i--) {
+        const bl_region *r = x->entry[i - 1].region;
+        if (r->duplicated && bl_region_owned(r, v) > 0)
+            return r;
+    }
+    return NULL;
+}

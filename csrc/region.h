@@ -1,0 +1,129 @@
+/* Annotated memory: which elements, where their shadow is, and what the tape knows of each element.
+ *
+ * A region is one annotation. Its elements are counted in units, real numbers of 4 or 8 bytes, from its lowest address;
+ * where it does not own every unit up to its highest, `member` says which. State is per unit and nowhere else:
+ *
+ *   need   the present content is needed by the adjoint of a recorded call (snapshot.h)
+ *   print  fingerprint of what the last recorded event left (fingerprint.h; only to verify)
+ *   seen   a recorded call has accessed it (only to verify)
+ *   moved, mirror   while replaying: the content at the time that is being replayed (snapshot.h)
+ *
+ * Regions belong to their tape and to its thread. Other threads read the index under bl_regions.lock (record.c's guard),
+ * so the owner takes it to change the index, and for nothing else.
+ */
+#ifndef BL_REGION_H
+#define BL_REGION_H
+
+#include "call.h"
+
+typedef struct bl_region {
+    char *lo, *hi;
+    ptrdiff_t delta; /* shadow address - primal address */
+    uint64_t *member; /* NULL: every unit is an element */
+    uint64_t *need;   /* NULL until something is needed */
+    uint64_t need_small; /* where `need` points for regions of up to 64 units: one cache line less */
+    bool duplicated;
+    bool touched;  /* by a recorded call */
+    uint8_t width; /* of its real numbers; 0 until the first call tells */
+    uint8_t shift; /* a unit is 1 << shift bytes */
+    bool saved_from; /* some of its elements were saved: a replay needs a mirror */
+    bool replaced;   /* by an annotation that contains it; no longer in an index */
+    uint32_t id;
+    uint32_t *print;
+    uint64_t *seen, *stamped; /* stamped: print is valid there (constant regions; duplicated ones always are) */
+    uint64_t *moved;
+    char *mirror;
+    char *label;
+} bl_region;
+
+typedef struct bl_entry {
+    char *lo;
+    char *reach; /* highest end of this and all entries before it: spans may interleave, their elements never do */
+    bl_region *region;
+} bl_entry;
+
+/* Spans in address order. */
+typedef struct bl_index {
+    bl_entry *entry;
+    size_t count, capacity;
+} bl_index;
+
+enum { BL_MAX_AXES = 64 };
+enum { BL_SLOTS = BL_MAX_OPERANDS + BL_MAX_SCALARS };
+
+typedef struct bl_regions {
+    bl_region **region; /* by id - 1 */
+    size_t count, capacity;
+    bl_index primal, shadow;
+    size_t hint[BL_SLOTS]; /* where each argument position was found last */
+} bl_regions;
+
+enum bl_cover { BL_OUTSIDE, BL_INSIDE, BL_MIXED };
+
+/* A matrix of any number of axes, as annotations come. Strides in bytes. */
+typedef struct bl_array {
+    char *base;
+    int width, shift; /* of a real number; of a unit */
+    int64_t element;  /* bytes */
+    int ndim;
+    const int64_t *shape, *strides;
+} bl_array;
+
+/* Adds an annotation (delta is ignored for constant ones). *added is the new region, or NULL where nothing is new: an
+ * array without elements, an annotation given twice, a part of one. `touched` says whether recorded calls have touched
+ * elements of it that nobody had annotated. Returns a blasad_code. */
+int bl_regions_add(bl_regions *rs, const bl_array *x, bool duplicated, ptrdiff_t delta, const char *label,
+                   bool (*touched)(const void *tape, const bl_region *), const void *tape, bl_region **added);
+void bl_regions_free(bl_regions *rs);
+
+/* The region that owns all elements of `v`; NULL with *cover telling whether none or some are owned. */
+bl_region *bl_regions_find(bl_regions *rs, const bl_view *v, int slot, enum bl_cover *cover);
+/* Bytes of v that are elements of r; a number that straddles two units of r is never wholly owned. */
+int64_t bl_region_owned(const bl_region *r, const bl_view *v);
+/* A duplicated region that owns some byte of v, or NULL; `rs` is only read. */
+const bl_region *bl_regions_meet(const bl_regions *rs, const bl_view *v);
+
+static inline size_t bl_region_units(const bl_region *r) { return (size_t)(r->hi - r->lo) >> r->shift; }
+static inline size_t bl_region_words(const bl_region *r) { return (bl_region_units(r) + 63) / 64; }
+static inline size_t bl_unit(const bl_region *r, const char *p) { return (size_t)(p - r->lo) >> r->shift; }
+
+/* ---- bits, one a unit, in words of 64 */
+
+static inline uint64_t bl_mask(size_t from, size_t to) /* bits from..to-1 of one word, 0 <= from < to <= 64 */
+{
+    return (~UINT64_C(0) << from) & (~UINT64_C(0) >> (64 - to));
+}
+
+/* Runs `body` with `word` (an index) and `mask` for every word that holds bits of [from, to). */
+#define BL_EACH_WORD(from_, to_, body)                                                                                 \
+    for (size_t at_ = (from_), end_ = (to_); at_ < end_;) {                                                            \
+        size_t word = at_ / 64, first_ = at_ % 64, last_ = end_ - word * 64 < 64 ? end_ - word * 64 : 64;              \
+        uint64_t mask = bl_mask(first_, last_);                                                                        \
+        body;                                                                                                          \
+        at_ = word * 64 + last_;                                                                                       \
+    }
+
+static inline void bl_bits_set(uint64_t *bits, size_t from, size_t to)
+{
+    BL_EACH_WORD(from, to, bits[word] |= mask)
+}
+
+static inline size_t bl_bits_count(const uint64_t *bits, size_t from, size_t to)
+{
+    size_t n = 0;
+    BL_EACH_WORD(from, to, n += (size_t)__builtin_popcountll(bits[word] & mask))
+    return n;
+}
+
+/* Smallest set (or, with `flip` all ones, clear) bit in [from, to), else to. */
+static inline size_t bl_bits_next(const uint64_t *bits, size_t from, size_t to, uint64_t flip)
+{
+    BL_EACH_WORD(from, to, {
+        uint64_t w = (bits[word] ^ flip) & mask;
+        if (w)
+            return word * 64 + (size_t)__builtin_ctzll(w);
+    })
+    return to;
+}
+
+#endif

@@ -1,0 +1,9 @@
+/* The open tapes of the process. The lock guards their list, the indexes of their regions while another thread may look
+ * at them, and the errors that other threads leave. */
+#ifndef BL_TAPE_H
+#define BL_TAPE_H
+
+void bl_tapes_lock(void);
+void bl_tapes_unlock(void);
+
+#endif
