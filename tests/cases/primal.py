@@ -1,0 +1,313 @@
+"""BLAS calls on named buffers in extended precision: what each routine reads, writes and leaves alone.
+
+Column-major or row-major, leading dimensions, offsets, triangles, increments of any sign and the quick returns are
+those of the reference BLAS 3.12. No BLAS is called. `Call.reads` and `Call.writes` log the elements touched, by
+operand; `Call.poisoned` says that a NaN or Inf was among those read.
+"""
+
+import re
+
+import numpy as np
+
+REAL, COMPLEX = np.longdouble, np.clongdouble
+
+
+class Refused(Exception):
+    """A call with an invalid argument: the error class of api.md, the argument's number, its value."""
+
+
+class View:
+    """The elements of a buffer that one operand of one call names, in the shape of the operand."""
+
+    def __init__(self, call, key, index):
+        self.call, self.key, self.index = call, key, index
+        self.name = call.place(key)[0]
+        self.memory = call.memory[self.name]
+        assert index.size == 0 or 0 <= index.min() <= index.max() < self.memory.size, f"{key} leaves {self.name}"
+
+    def get(self, mask=None):
+        mask = np.ones(self.index.shape, bool) if mask is None else mask
+        self.call.reads.setdefault(self.key, set()).update((self.name, i) for i in self.index[mask].tolist())
+        out = np.zeros(self.index.shape, self.memory.dtype)
+        out[mask] = self.memory[self.index[mask]]
+        self.call.poisoned |= not np.isfinite(out).all()
+        return out
+
+    def set(self, values, mask=None):
+        mask = np.ones(self.index.shape, bool) if mask is None else mask
+        self.call.writes.setdefault(self.key, set()).update((self.name, i) for i in self.index[mask].tolist())
+        self.memory[self.index[mask]] = np.broadcast_to(values, self.index.shape)[mask]
+
+
+class Call:
+    """One step of a program: the arguments by their Fortran names, and views of the operands."""
+
+    def __init__(self, step, memory):
+        self.args = {k: v for k, v in step.items() if k != "call"}
+        self.memory, self.reads, self.writes, self.poisoned = memory, {}, {}, False
+        name = step["call"].removesuffix("_sub")
+        self.family = next((f for f in (name[1:], name[2:]) if f in ROUTINES), None)
+        assert self.family, f"unknown routine {step['call']}"
+        self.row_major = self.args.get("layout", "col") == "row"
+
+    def refuse(self, key):
+        raise Refused("InvalidCallError", list(self.args).index(key) + 1, self.args[key])
+
+    def __getitem__(self, key):
+        """A dimension, never negative."""
+        if self.args[key] < 0:
+            self.refuse(key)
+        return self.args[key]
+
+    def flag(self, key):
+        allowed = {"uplo": "UL", "side": "LR", "diag": "UN"}.get(key, "NTC")
+        value = self.args[key].upper()
+        return value if value in allowed else self.refuse(key)
+
+    def place(self, key):
+        """ "A[5]" or "A": buffer and element that a pointer argument names."""
+        name, offset = re.fullmatch(r"(\w+)(?:\[(\d+)\])?", self.args[key]).groups()
+        return name, int(offset or 0)
+
+    def scalar(self, key):
+        """alpha or beta: a literal, or the content of the memory whose address was passed."""
+        value = self.args[key]
+        if not isinstance(value, str):
+            return REAL(value)
+        if value.split("[")[0] not in self.memory:
+            return COMPLEX(complex(value))
+        name, offset = self.place(key)
+        self.reads.setdefault(key, set()).add((name, offset))
+        return self.memory[name][offset]
+
+    def matrix(self, key, rows, cols):
+        ld = self.args["ld" + key]
+        if ld < max(1, cols if self.row_major else rows):
+            self.refuse("ld" + key)
+        down, right = (ld, 1) if self.row_major else (1, ld)
+        return View(self, key, self.place(key)[1] + down * np.arange(rows)[:, None] + right * np.arange(cols))
+
+    def vector(self, key, n):
+        inc = self.args["inc" + key]
+        if inc == 0 and self.family not in LEVEL1:
+            self.refuse("inc" + key)
+        first = self.place(key)[1] + (max(n - 1, 0) * -inc if inc < 0 else 0)
+        return View(self, key, first + inc * np.arange(max(n, 0)))
+
+
+def op(flag, a):
+    return {"N": a, "T": a.T, "C": a.conj().T}[flag]
+
+
+def triangle(uplo, n, strict=False):
+    ones = np.ones((n, n), bool)
+    return np.triu(ones, 1 if strict else 0) if uplo == "U" else np.tril(ones, -1 if strict else 0)
+
+
+def symmetric(view, uplo, hermitian):
+    n = len(view.index)
+    a = view.get(triangle(uplo, n))
+    if not hermitian:
+        return a + np.where(np.eye(n, dtype=bool), 0, a.T)
+    return np.where(np.eye(n, dtype=bool), a.real, a + a.conj().T)
+
+
+def triangular(view, uplo, diag):
+    n, unit = len(view.index), diag == "U"
+    return view.get(triangle(uplo, n, strict=unit)) + (np.eye(n) if unit else 0)
+
+
+def update(out, product, alpha, beta, mask=None, real_diagonal=False):
+    """out <- product() + beta out. product is not evaluated for alpha = 0, out is not read for beta = 0."""
+    total = product() if alpha != 0 else np.zeros(out.index.shape, out.memory.dtype)
+    old = out.get(mask) if beta != 0 else 0
+    if real_diagonal:  # Hermitian: imaginary parts there are not read, and set to 0
+        diagonal = np.eye(len(total), dtype=bool)
+        total, old = (np.where(diagonal, np.real(part), part) for part in (total, old))
+    out.set(total + beta * old if beta != 0 else total, mask)
+
+
+def gemm(c):
+    ta, tb = c.flag("transa"), c.flag("transb")
+    m, n, k, alpha, beta = c["m"], c["n"], c["k"], c.scalar("alpha"), c.scalar("beta")
+    a = c.matrix("a", *((m, k) if ta == "N" else (k, m)))
+    b = c.matrix("b", *((k, n) if tb == "N" else (n, k)))
+    out = c.matrix("c", m, n)
+    if not ((alpha == 0 or k == 0) and beta == 1):
+        update(out, lambda: alpha * (op(ta, a.get()) @ op(tb, b.get())), alpha, beta)
+
+
+def symm(c, hermitian=False):
+    side, uplo, m, n = c.flag("side"), c.flag("uplo"), c["m"], c["n"]
+    alpha, beta, order = c.scalar("alpha"), c.scalar("beta"), m if side == "L" else n
+    a, b, out = c.matrix("a", order, order), c.matrix("b", m, n), c.matrix("c", m, n)
+
+    def product():
+        full = symmetric(a, uplo, hermitian)
+        return alpha * (full @ b.get() if side == "L" else b.get() @ full)
+
+    if not (alpha == 0 and beta == 1):
+        update(out, product, alpha, beta)
+
+
+def syrk(c, hermitian=False, rank2=False):
+    uplo, trans, n, k = c.flag("uplo"), c.flag("trans"), c["n"], c["k"]
+    alpha, beta, shape = c.scalar("alpha"), c.scalar("beta"), (n, k) if trans == "N" else (k, n)
+    a = c.matrix("a", *shape)
+    b = c.matrix("b", *shape) if rank2 else None
+    out = c.matrix("c", n, n)
+    turn = (lambda x: x.conj().T) if hermitian else (lambda x: x.T)
+
+    def product():
+        x = a.get() if trans == "N" else turn(a.get())
+        if not rank2:
+            return alpha * (x @ turn(x))
+        y = b.get() if trans == "N" else turn(b.get())
+        return alpha * (x @ turn(y)) + (np.conj(alpha) if hermitian else alpha) * (y @ turn(x))
+
+    if not ((alpha == 0 or k == 0) and beta == 1):
+        update(out, product, alpha, beta, triangle(uplo, n), real_diagonal=hermitian)
+
+
+def substitute(t, b, lower):
+    """t x = b for triangular t."""
+    x, rows = b.astype(np.result_type(t, b)), range(len(t))
+    for i in rows if lower else reversed(rows):
+        done = slice(0, i) if lower else slice(i + 1, None)
+        x[i] = (x[i] - t[i, done] @ x[done]) / t[i, i]
+    return x
+
+
+def trmm(c, solve=False):
+    side, uplo, ta, diag = (c.flag(f) for f in ("side", "uplo", "transa", "diag"))
+    m, n, alpha = c["m"], c["n"], c.scalar("alpha")
+    order = m if side == "L" else n
+    a, b = c.matrix("a", order, order), c.matrix("b", m, n)
+    if alpha == 0:
+        b.set(0)
+        return
+    t, x, lower = op(ta, triangular(a, uplo, diag)), b.get(), (uplo == "L") == (ta == "N")
+    if solve:
+        x = substitute(t, x, lower) if side == "L" else substitute(t.T, x.T, not lower).T
+    else:
+        x = t @ x if side == "L" else x @ t
+    b.set(alpha * x)
+
+
+def trmv(c, solve=False):
+    uplo, trans, diag, n = c.flag("uplo"), c.flag("trans"), c.flag("diag"), c["n"]
+    a, x = c.matrix("a", n, n), c.vector("x", n)
+    t = op(trans, triangular(a, uplo, diag))
+    x.set(substitute(t, x.get(), (uplo == "L") == (trans == "N")) if solve else t @ x.get())
+
+
+def gemv(c):
+    trans, m, n, alpha, beta = c.flag("trans"), c["m"], c["n"], c.scalar("alpha"), c.scalar("beta")
+    a = c.matrix("a", m, n)
+    x, y = c.vector("x", n if trans == "N" else m), c.vector("y", m if trans == "N" else n)
+    if m and n and not (alpha == 0 and beta == 1):  # empty: leaves y as it is, whatever beta
+        update(y, lambda: alpha * (op(trans, a.get()) @ x.get()), alpha, beta)
+
+
+def symv(c, hermitian=False):
+    uplo, n, alpha, beta = c.flag("uplo"), c["n"], c.scalar("alpha"), c.scalar("beta")
+    a, x, y = c.matrix("a", n, n), c.vector("x", n), c.vector("y", n)
+    if n and not (alpha == 0 and beta == 1):
+        update(y, lambda: alpha * (symmetric(a, uplo, hermitian) @ x.get()), alpha, beta)
+
+
+def ger(c, conjugate=False):
+    m, n, alpha = c["m"], c["n"], c.scalar("alpha")
+    x, y, a = c.vector("x", m), c.vector("y", n), c.matrix("a", m, n)
+    if m and n and alpha != 0:
+        row = y.get().conj() if conjugate else y.get()
+        a.set(a.get() + alpha * x.get()[:, None] * row)
+
+
+def syr(c, hermitian=False):
+    uplo, n, alpha = c.flag("uplo"), c["n"], c.scalar("alpha")
+    x, a = c.vector("x", n), c.matrix("a", n, n)
+    if n and alpha != 0:
+        v = x.get()
+        update(a, lambda: alpha * v[:, None] * (v.conj() if hermitian else v), 1, 1, triangle(uplo, n), hermitian)
+
+
+def dot(c, conjugate=False):
+    n = c.args["n"]
+    x, y = c.vector("x", n).get(), c.vector("y", n).get()
+    value = np.sum((x.conj() if conjugate else x) * y)
+    if "dot" in c.args:  # cblas_zdotc_sub and kin write the result to memory
+        View(c, "dot", np.array([c.place("dot")[1]])).set(value)
+    return value
+
+
+def axpy(c):
+    n, alpha, memory = c.args["n"], c.scalar("alpha"), c.memory
+    x, y = c.vector("x", n), c.vector("y", n)
+    for i, j in zip(x.index, y.index, strict=True) if alpha != 0 else ():
+        memory[y.name][j] += alpha * memory[x.name][i]
+    if alpha != 0:
+        x.get(), y.get(), y.set(y.get())  # for the log: one read and one write of each element
+
+
+def scal(c):
+    n, alpha = c.args["n"], c.scalar("alpha")
+    if n > 0 and c.args["incx"] > 0:  # other increments: the reference returns at once
+        x = c.vector("x", n)
+        x.set(alpha * x.get())
+
+
+def copy(c):
+    x, y = c.vector("x", c.args["n"]), c.vector("y", c.args["n"])
+    y.set(x.get())
+
+
+def swap(c):
+    x, y = c.vector("x", c.args["n"]), c.vector("y", c.args["n"])
+    old_x, old_y = x.get(), y.get()
+    x.set(old_y), y.set(old_x)
+
+
+def nrm2(c):
+    x = c.vector("x", c.args["n"]).get()
+    return np.sqrt(np.sum(x.real**2 + x.imag**2))
+
+
+def asum(c):
+    if c.args["incx"] <= 0:
+        return REAL(0)
+    x = c.vector("x", c.args["n"]).get()
+    return np.sum(np.abs(x.real) + np.abs(x.imag))
+
+
+ROUTINES = {
+    "gemm": gemm,
+    "symm": symm,
+    "hemm": lambda c: symm(c, True),
+    "syrk": syrk,
+    "herk": lambda c: syrk(c, True),
+    "syr2k": lambda c: syrk(c, False, True),
+    "her2k": lambda c: syrk(c, True, True),
+    "trmm": trmm,
+    "trsm": lambda c: trmm(c, True),
+    "trmv": trmv,
+    "trsv": lambda c: trmv(c, True),
+    "gemv": gemv,
+    "symv": symv,
+    "hemv": lambda c: symv(c, True),
+    "ger": ger,
+    "geru": ger,
+    "gerc": lambda c: ger(c, True),
+    "syr": syr,
+    "her": lambda c: syr(c, True),
+    "dot": dot,
+    "dotu": dot,
+    "dotc": lambda c: dot(c, True),
+    "axpy": axpy,
+    "scal": scal,
+    "copy": copy,
+    "swap": swap,
+    "nrm2": nrm2,
+    "asum": asum,
+}
+LEVEL1 = ("dot", "dotu", "dotc", "axpy", "scal", "copy", "swap", "nrm2", "asum")

@@ -1,0 +1,274 @@
+"""What derivatives must be, found without blasad's rules and without BLAS.
+
+Three ways that share nothing with the code under test and little with each other: closed formulas in extended precision
+(`closed_form`), central differences of one call on memory (`Linear`), and whole programs as the product of those
+(`Program`). Memory is a dict of one-dimensional arrays, calls are steps as in the cases, read by `primal.py`.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CASES = Path(__file__).with_name("cases")
+sys.path.append(str(CASES))
+from primal import COMPLEX, REAL, ROUTINES, Call, Refused  # noqa: E402
+
+Memory = dict[str, np.ndarray]
+Step = dict[str, Any]
+
+# The arguments of the routines that have an oracle. Not read from the table that the library is made from.
+ARGUMENTS = {"gemm": "transa transb m n k alpha a lda b ldb beta c ldc"}
+
+
+def extended(memory: Memory) -> Memory:
+    return {name: x.astype(COMPLEX if np.iscomplexobj(x) else REAL) for name, x in memory.items()}
+
+
+def moduli(memory: Memory) -> Memory:
+    """Memory whose calls bound, element by element, how large the terms in the sums of the real calls are."""
+    with np.errstate(invalid="ignore"):
+        return {name: np.nan_to_num(np.abs(x).astype(REAL), nan=0, posinf=0) for name, x in memory.items()}
+
+
+def modulus(step: Step) -> Step:
+    """The same call on such memory: no sign and no conjugation, so that nothing cancels."""
+    flags = {k: v.upper().replace("C", "T") for k, v in step.items() if k.startswith("trans")}
+    scalars = {k: float(abs(complex(v))) for k in ("alpha", "beta") if not is_place(v := step[k])}
+    return {**step, **flags, **scalars}
+
+
+def is_place(value: object) -> bool:
+    """Whether a scalar is passed as the address of a buffer's element, and not as a number."""
+    if not isinstance(value, str):
+        return False
+    try:
+        complex(value)
+    except ValueError:
+        return True
+    return False
+
+
+# ---------------------------------------------------------------- one gemm, closed form
+
+
+class Gemm:
+    """C <- alpha op(A) op(B) + beta C at given memory: which elements its operands are, and its two derivatives."""
+
+    def __init__(self, step: Step, memory: Memory) -> None:
+        assert step["call"].endswith("gemm")
+        call = Call(step, memory)
+        self.memory = memory
+        self.ta, self.tb = call.flag("transa"), call.flag("transb")
+        self.m, self.n, self.k = call["m"], call["n"], call["k"]
+        m, n, k = self.m, self.n, self.k
+        self.alpha, self.beta = call.scalar("alpha"), call.scalar("beta")
+        shapes = {"a": (m, k) if self.ta == "N" else (k, m), "b": (k, n) if self.tb == "N" else (n, k), "c": (m, n)}
+        self.at = {key: (call.place(key)[0], call.matrix(key, *shape).index) for key, shape in shapes.items()}
+        for key in ("alpha", "beta"):
+            if is_place(step[key]):
+                name, index = call.place(key)
+                self.at[key] = (name, np.array([index]))
+
+    def get(self, memory: Memory, key: str) -> np.ndarray:
+        name, index = self.at[key]
+        return memory[name][index]
+
+    def scalar(self, memory: Memory, key: str) -> Any:
+        return self.get(memory, key)[0] if key in self.at else REAL(0)
+
+    def op(self, flag: str, x: np.ndarray) -> np.ndarray:
+        return {"N": x, "T": x.T, "C": np.conj(x).T}[flag]
+
+    def tangent(self, tangents: Memory) -> np.ndarray:
+        """dC = beta dC + alpha (dop(A) op(B) + op(A) dop(B)) + dalpha op(A) op(B) + dbeta C"""
+        a, b = self.op(self.ta, self.get(self.memory, "a")), self.op(self.tb, self.get(self.memory, "b"))
+        da, db = self.op(self.ta, self.get(tangents, "a")), self.op(self.tb, self.get(tangents, "b"))
+        out = np.zeros((self.m, self.n), a.dtype)
+        if self.alpha != 0:
+            out = out + self.alpha * (da @ b + a @ db)
+        if "alpha" in self.at:
+            out = out + self.scalar(tangents, "alpha") * (a @ b)
+        if "beta" in self.at:
+            out = out + self.scalar(tangents, "beta") * self.get(self.memory, "c")
+        if self.beta != 0:
+            out = out + self.beta * self.get(tangents, "c")
+        return out
+
+    def adjoint(self, shadows: Memory) -> dict[str, np.ndarray]:
+        """What each argument's shadow is given, and what is left in C's."""
+        a, b = self.op(self.ta, self.get(self.memory, "a")), self.op(self.tb, self.get(self.memory, "b"))
+        g = self.get(shadows, "c")
+        out = {}
+        if self.alpha != 0:
+            # <dop(A), G op(B)^H> with op undone: T by T, C by C
+            out["a"] = self.op(self.ta, np.conj(self.alpha) * (g @ np.conj(b).T))
+            out["b"] = self.op(self.tb, np.conj(self.alpha) * (np.conj(a).T @ g))
+        if "alpha" in self.at:
+            out["alpha"] = np.array([np.sum(np.conj(a @ b) * g)])
+        if "beta" in self.at:
+            out["beta"] = np.array([np.sum(np.conj(self.get(self.memory, "c")) * g)])
+        out["c"] = np.conj(self.beta) * g if self.beta != 0 else np.zeros_like(g)
+        return out
+
+
+def closed_form(step: Step, memory: Memory, shadows: Memory, mode: str, active: set[str]) -> Memory:
+    """Shadows after one call, by the formulas; those of inactive buffers stay as they are."""
+    g = Gemm(step, memory)
+    # an inactive buffer's shadow is zero to everybody who asks
+    seen = {n: x if n in active else np.zeros_like(x) for n, x in shadows.items()}
+    out = {n: x.copy() for n, x in shadows.items()}
+    name, index = g.at["c"]
+    with np.errstate(invalid="ignore", over="ignore"):
+        if mode == "forward":
+            if name in active:
+                out[name][index] = g.tangent(seen)
+            return out
+        given = g.adjoint(seen)
+        if name in active:
+            out[name][index] = given["c"]
+        for key in given.keys() - {"c"}:
+            target, where = g.at[key]
+            if target in active:
+                np.add.at(out[target], where, given[key])
+    return out
+
+
+# ---------------------------------------------------------------- one call on memory, by differences
+
+
+def _pieces(x: np.ndarray) -> Iterator[complex]:
+    yield REAL(1)
+    if np.iscomplexobj(x):
+        yield 1j
+
+
+# (-f(2) + 8 f(1) - 8 f(-1) + f(-2)) / 12 is f'(0) for every polynomial of degree 4, whatever the step; a BLAS call is
+# one of degree 3 at most in any element of memory.
+NODES = {1: REAL(8) / 12, -1: REAL(-8) / 12, 2: REAL(-1) / 12, -2: REAL(1) / 12}
+
+
+class Linear:
+    """A call, executed on `memory`, with the Jacobian of what it wrote by what it read, as pairs of reals."""
+
+    def __init__(self, step: Step, memory: Memory) -> None:
+        before = {n: x.copy() for n, x in memory.items()}
+        call = Call(step, memory)
+        ROUTINES[call.family](call)
+        self.call = call
+        self.reads = sorted(set().union(*call.reads.values()))
+        self.writes = sorted(set().union(*call.writes.values()))
+        probe = dict(before)
+        # An active scalar that is 0 or 1 now makes the call skip what it would read or write at its neighbours.
+        for key in ("alpha", "beta"):
+            if is_place(step.get(key)):
+                name, index = call.place(key)
+                probe[name] = probe[name].copy()
+                probe[name][index] = 0.7
+        if probe.keys() and any(is_place(step.get(key)) for key in ("alpha", "beta")):
+            nearby = Call(step, {n: x.copy() for n, x in probe.items()})
+            ROUTINES[nearby.family](nearby)
+            self.reads = sorted(set(self.reads).union(*nearby.reads.values()))
+            self.writes = sorted(set(self.writes).union(*nearby.writes.values()))
+        columns = []
+        for name, index in self.reads:
+            for piece in _pieces(before[name]):
+                column = 0
+                for at, weight in NODES.items():
+                    moved = {n: x.copy() for n, x in before.items()}
+                    moved[name][index] += at * piece
+                    moved_call = Call(step, moved)
+                    ROUTINES[moved_call.family](moved_call)
+                    column = column + weight * self._out(moved)
+                columns.append(column)
+        size = self._out(before).size
+        self.jacobian = np.array(columns, REAL).reshape(len(columns), size).T
+
+    def _out(self, memory: Memory) -> np.ndarray:
+        return gather(memory, self.writes)
+
+    def pull(self, shadows: Memory) -> None:
+        """The transposed Jacobian of memory before -> memory after, applied to shadows in place."""
+        given = _times(self.jacobian.T, gather(shadows, self.writes))
+        for name, index in self.writes:
+            shadows[name][index] = 0
+        scatter(shadows, self.reads, gather(shadows, self.reads) + given)
+
+    def push(self, tangents: Memory) -> None:
+        scatter(tangents, self.writes, _times(self.jacobian, gather(tangents, self.reads)))
+
+
+def gather(memory: Memory, elements: list[tuple[str, int]]) -> np.ndarray:
+    """Elements as one vector of reals."""
+    parts = [memory[n][i : i + 1] for n, i in elements]
+    return np.concatenate([p.view(REAL) for p in parts]) if parts else np.zeros(0, REAL)
+
+
+def scatter(memory: Memory, elements: list[tuple[str, int]], values: np.ndarray) -> None:
+    at = 0
+    for n, i in elements:
+        cell = memory[n][i : i + 1].view(REAL)
+        cell[:] = values[at : at + cell.size]
+        at += cell.size
+
+
+def _times(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """matrix @ vector in which 0 times anything is 0."""
+    with np.errstate(invalid="ignore"):
+        return np.where(matrix == 0, 0, matrix * vector).sum(axis=1)
+
+
+# ---------------------------------------------------------------- whole programs
+
+
+class Program:
+    """A program on memory, its derivative, and the size of the terms that it is summed from."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory, self.bound = extended(memory), moduli(memory)
+        self.steps: list[tuple[Linear, Linear]] = []
+
+    def call(self, step: Step) -> Linear:
+        pair = Linear(step, self.memory), Linear(modulus(step), self.bound)
+        self.steps.append(pair)
+        return pair[0]
+
+    def write(self, name: str, values: np.ndarray) -> None:
+        """What the program stores into undeclared memory."""
+        self.memory[name][:] = values
+        self.bound[name][:] = np.abs(values)
+
+    def shadows(self, before: Memory, mode: str, active: set[str]) -> tuple[Memory, Memory]:
+        """Shadows after, and the bound of their terms; zero for what has no shadow."""
+        out, bound = extended(before), moduli(before)
+        for n in self.memory.keys() - before.keys():
+            out[n], bound[n] = np.zeros_like(self.memory[n]), np.zeros_like(self.bound[n])
+        for exact, coarse in self.steps if mode == "forward" else reversed(self.steps):
+            for linear, shadows in ((exact, out), (coarse, bound)):
+                (linear.push if mode == "forward" else linear.pull)(shadows)
+                for n in self.memory.keys() - active:
+                    shadows[n][:] = 0
+        return out, bound
+
+
+# ---------------------------------------------------------------- comparing
+
+
+def assert_close(got: np.ndarray, want: np.ndarray, bound: np.ndarray, terms: int, what: str) -> None:
+    """Equal to rounding: `terms` operations on numbers whose moduli sum to `bound`. 0, NaN and Inf are exact."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        rounded = want.astype(got.dtype)
+        error = np.abs(got.astype(want.dtype) - want)
+        allowed = (terms + 2) * np.finfo(got.dtype).eps * bound
+        good = (error <= allowed) | (got == rounded) | (np.isnan(got) & np.isnan(rounded))
+        good &= (want != 0) | (bound != 0) | (got == 0)
+    bad = np.flatnonzero(~good)
+    assert not bad.size, (
+        f"{what}: elements {bad.tolist()} are {got[bad].tolist()}, not {rounded[bad].tolist()}, "
+        f"give or take {allowed[bad].tolist()}"
+    )
+
+
+__all__ = ["ARGUMENTS", "CASES", "REAL", "ROUTINES", "Call", "Refused"]

@@ -1,0 +1,207 @@
+"""Every way into blasad: which pointer is called, how, and with integers of which width.
+
+A call is given as the cases give it, {"call": "dgemm", "transa": "N", …} in the order of the Fortran argument list,
+and is marshalled here by the names of its arguments. Where these say a buffer ("A[3]"), the caller says where it is.
+"""
+
+import ctypes
+import functools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+
+import blasad
+from blasad import ffi
+
+REAL = {"s": np.float32, "d": np.float64, "c": np.float32, "z": np.float64}
+DTYPE = {"s": np.float32, "d": np.float64, "c": np.complex64, "z": np.complex128}
+FLAGS = {"N": 111, "T": 112, "C": 113, "U": 121, "L": 122}
+LAYOUTS = {"row": 101, "col": 102}
+FLAG_NAMES = re.compile(r"trans[ab]?|uplo|side|diag")
+SCALARS, OPERANDS = ("alpha", "beta"), ("a", "b", "c", "x", "y", "dot")
+
+Step = dict[str, Any]
+Where = Callable[[str], int]
+Arguments = Mapping[str, Any]
+
+
+@functools.cache
+def library(package: str) -> ctypes.CDLL:
+    """The OpenBLAS that the wheel of a package brings: SciPy's has 32-bit integers, NumPy's 64-bit ones."""
+    folder = Path({"scipy": scipy, "numpy": np}[package].__file__).parents[1] / f"{package}.libs"
+    found = sorted(folder.glob("*openblas*"))
+    assert found, f"the tests need the BLAS that {package}'s wheel brings, and {folder} has none"
+    return ctypes.CDLL(str(found[0]))
+
+
+def real_address(package: str, symbol: str) -> int:
+    """Of a routine in such a library, past blasad."""
+    address = ctypes.cast(getattr(library(package), symbol), ctypes.c_void_p).value
+    assert address
+    return address
+
+
+@dataclass(frozen=True)
+class Road:
+    """One way to call a routine: by blasad.lib.NAME ("cffi"), by the function at blasad.address(NAME) ("ctypes"), by
+    blasad.wrap of a library's own routine ("wrapped"), or by that routine itself ("bare")."""
+
+    how: str
+    pattern: str  # of the symbol: "scipy_{}_64_"
+    package: str = ""  # of "wrapped" and "bare"
+    found: int = 0  # what somebody has found for "bare" before
+
+    @property
+    def cblas(self) -> bool:
+        return "cblas" in self.pattern
+
+    @property
+    def bits(self) -> int:
+        return 64 if "64" in self.pattern else 32
+
+    def __str__(self) -> str:
+        return f"{self.how} {self.pattern.format('?gemm')}" + (f" of {self.package}" if self.package else "")
+
+    def can(self, step: Step) -> bool:
+        """Whether the call can be made this way at all: C passes real scalars by value, Fortran knows no row-major."""
+        by_address = any(isinstance(step.get(s), str) and not _is_number(step[s]) for s in SCALARS)
+        if self.cblas:
+            return not (by_address and step["call"][0] in "sd")
+        return step.get("layout", "col") == "col"
+
+    def pointer(self, routine: str) -> int:
+        symbol = self.pattern.format(routine)
+        if self.how == "bare":
+            return self.found or real_address(self.package, symbol)
+        if self.how == "wrapped":
+            return blasad.wrap(symbol, real_address(self.package, symbol))
+        return blasad.address(symbol)
+
+    def call(self, step: Step, where: Where) -> None:
+        """Makes the call. Temporaries (flags, dimensions, constant scalars) are gone when it returns."""
+        args = {k: v for k, v in step.items() if k not in ("call", "layout")}
+        letter = step["call"][0]
+        given = [LAYOUTS[step.get("layout", "col")]] if self.cblas else []
+        if self.how == "cffi":
+            self._cffi(letter, step["call"], given, args, where)
+        else:
+            self._ctypes(letter, step["call"], given, args, where)
+
+    def _cffi(self, letter: str, routine: str, given: list[Any], args: Arguments, where: Where) -> None:
+        real = "float *" if letter in "sc" else "double *"
+        integer = f"int{self.bits}_t *"
+        kept = []
+        for key, value in args.items():
+            if FLAG_NAMES.fullmatch(key):
+                given.append(_flag(value) if self.cblas else ffi.new("char[]", value.encode()))
+            elif key in OPERANDS:
+                given.append(ffi.cast(real, where(value)))
+            elif key in SCALARS:
+                number = _scalar(letter, value, where)
+                if isinstance(number, int):
+                    given.append(ffi.cast(real, number))
+                elif self.cblas and letter in "sd":
+                    given.append(float(number[0]))
+                else:
+                    given.append(ffi.cast(real, number.ctypes.data))
+                    kept.append(number)
+            else:
+                given.append(value if self.cblas else ffi.new(integer, value))
+        getattr(blasad.lib, self.pattern.format(routine))(*given)
+        _trash(kept)
+
+    def _ctypes(self, letter: str, routine: str, given: list[Any], args: Arguments, where: Where) -> None:
+        integer = ctypes.c_int64 if self.bits == 64 else ctypes.c_int32
+        scalar = (
+            {"s": ctypes.c_float, "d": ctypes.c_double}.get(letter, ctypes.c_void_p) if self.cblas else ctypes.c_void_p
+        )
+        kinds: list[Any] = [ctypes.c_int] * len(given)
+        kept = []
+        for key, value in args.items():
+            if FLAG_NAMES.fullmatch(key):
+                kinds.append(ctypes.c_int if self.cblas else ctypes.c_char_p)
+                given.append(_flag(value) if self.cblas else value.encode())
+            elif key in OPERANDS:
+                kinds.append(ctypes.c_void_p)
+                given.append(where(value))
+            elif key in SCALARS:
+                kinds.append(scalar)
+                number = _scalar(letter, value, where)
+                if not isinstance(number, int):
+                    kept.append(number)
+                    number = float(number[0]) if scalar is not ctypes.c_void_p else number.ctypes.data
+                given.append(number)
+            elif self.cblas:
+                kinds.append(integer)
+                given.append(value)
+            else:
+                # 32 bits of number and 32 of something else: whoever reads 64 gets nonsense
+                kinds.append(ctypes.c_void_p)
+                number = np.array([value] if self.bits == 64 else [value, 0x5BADC0DE], f"i{self.bits // 8}")
+                kept.append(number)
+                given.append(number.ctypes.data)
+        _prototype(*kinds)(self.pointer(routine))(*given)
+        _trash(kept)
+
+
+@functools.cache
+def _prototype(*kinds: Any) -> Any:
+    return ctypes.CFUNCTYPE(None, *kinds)
+
+
+def _flag(value: str) -> int:
+    return FLAGS.get(value.upper(), 119)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        complex(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _scalar(letter: str, value: Any, where: Where) -> Any:
+    """The address of a scalar in somebody's buffer, or a temporary that holds it."""
+    if isinstance(value, str) and not _is_number(value):
+        return where(value)
+    return np.array([complex(value) if letter in "cz" else float(value)], DTYPE[letter])
+
+
+def _trash(temporaries: list[np.ndarray]) -> None:
+    for x in temporaries:
+        x.view(np.uint8)[:] = 0xEE
+
+
+FORTRAN = (
+    Road("cffi", "{}_"),
+    Road("cffi", "{}_64_"),
+    Road("ctypes", "{}_"),
+    Road("ctypes", "scipy_{}_64_"),
+    Road("wrapped", "scipy_{}_", "scipy"),
+    Road("wrapped", "scipy_{}_64_", "numpy"),
+)
+CBLAS = (
+    Road("cffi", "cblas_{}"),
+    Road("cffi", "scipy_cblas_{}64_"),
+    Road("ctypes", "cblas_{}"),
+    Road("ctypes", "cblas_{}64_"),
+    Road("wrapped", "scipy_cblas_{}", "scipy"),
+    Road("wrapped", "scipy_cblas_{}64_", "numpy"),
+)
+ROADS = FORTRAN + CBLAS
+
+
+def place(memory: Mapping[str, np.ndarray]) -> Where:
+    """Resolves "A[3]" and "A" to addresses in these buffers."""
+
+    def where(text: str) -> int:
+        name, index = re.fullmatch(r"(\w+)(?:\[(-?\d+)\])?", text).groups()  # type: ignore[union-attr]
+        return memory[name].ctypes.data + int(index or 0) * memory[name].itemsize
+
+    return where
