@@ -111,9 +111,11 @@ def demo() -> int:
         good = sum(int(np.isclose(dx, f, rtol=1e-12, atol=1e-12).sum()) for dx, f in pairs)
         numbers = "  ".join(f"{dx[0, 0]:>8.4f}{f[0, 0]:>8.4f}" for dx, f in pairs)
         agree = f"{good} of {count} agree"
-        print(f"call {i}: {c.title:<17} {numbers}{agree:>19}{c.seed[0, 0]:>17g}{c.dr[0, 0]:>7g}")
-        wrong += count - good + int(np.count_nonzero(c.dr))
+        bad = count - good + int(np.count_nonzero(c.dr))
+        row = f"call {i}: {c.title:<17} {numbers}{agree:>19}{c.seed[0, 0]:>17g}{c.dr[0, 0]:>7g}"
+        print(row + "  WRONG" * (bad > 0))
+        wrong += bad
     print(_AFTER.rstrip())
     if wrong:
-        print(f"{wrong} numbers are NOT what they should be.")
+        print(f"{wrong} of these numbers are WRONG.")
     return int(wrong > 0)
