@@ -20,7 +20,7 @@ class Pen:
     """
 
     def __init__(self, size: int = 1 << 18) -> None:
-        self.block = np.resize(GUARD, size)
+        self.block = np.tile(GUARD, size // GUARD.size)
         self.end = 0
         self.gaps: list[slice] = []
 
@@ -46,9 +46,10 @@ class Pen:
     def check(self) -> None:
         """Every byte that belongs to no buffer is as it was."""
         for gap in [*self.gaps, slice(self.end, self.block.size)]:
-            expected = np.resize(np.roll(GUARD, -(gap.start % GUARD.size)), gap.stop - gap.start)
+            first = gap.start // GUARD.size * GUARD.size
+            expected = np.tile(GUARD, -(-(gap.stop - first) // GUARD.size))[gap.start - first :][: gap.stop - gap.start]
             changed = np.flatnonzero(self.block[gap] != expected)
-            assert not changed.size, f"bytes {gap.start + changed} between the buffers were written"
+            assert not changed.size, f"bytes {(gap.start + changed).tolist()} between the buffers were written"
 
 
 def spoil(x: np.ndarray) -> None:

@@ -136,6 +136,56 @@ def closed_form(step: Step, memory: Memory, shadows: Memory, mode: str, active: 
     return out
 
 
+class Access:
+    """What a gemm accesses and needs, by sections 1, 4 and 6 of the contract, in elements.
+
+    `active` are the names of buffers with a shadow. `reads`, `needs` by argument; `writes`: what it stores to;
+    `result`: whose derivative it changes, which active scalars do also where their values make it return early.
+    """
+
+    def __init__(self, step: Step, memory: Memory, active: set[str]) -> None:
+        g = Gemm(step, memory)
+        cells = {key: {(name, i) for i in index.ravel().tolist()} for key, (name, index) in g.at.items()}
+        some = g.m > 0 and g.n > 0
+        scalars = {
+            s for s in ("alpha", "beta") if s in g.at and g.at[s][0] in active and some and (s == "beta" or g.k > 0)
+        }
+        product = some and g.k > 0 and (g.alpha != 0 or "alpha" in scalars)
+        early = not some or ((g.k == 0 or g.alpha == 0) and g.beta == 1)
+        keys = {"a", "b"} if product else set()
+        if (not early and g.beta != 0) or "beta" in scalars:
+            keys.add("c")
+        self.reads = {key: cells[key] for key in keys}
+        self.scalars = {s: cells[s] for s in scalars}
+        self.writes = set() if early else cells["c"]
+        self.result = cells["c"] if not early or scalars else set()
+        self.touches = set().union(self.result, *self.reads.values(), *self.scalars.values())
+        with_shadow = {key for key, elements in self.reads.items() if elements & _of(active, elements)}
+        self.active = bool(with_shadow or scalars)
+        self.needs = {}
+        if product and ("alpha" in scalars or (g.alpha != 0 and "b" in with_shadow)):
+            self.needs["a"] = cells["a"]
+        if product and ("alpha" in scalars or (g.alpha != 0 and "a" in with_shadow)):
+            self.needs["b"] = cells["b"]
+        if "beta" in scalars:
+            self.needs["c"] = cells["c"]
+        self.cells, self.place = cells, g.at
+
+    def error(self, active: set[str], declared: set[str]) -> str | None:
+        """The error class that the call deserves: section 5, then section 1."""
+        inputs = set().union(*(self.reads.get(key, set()) for key in "ab"))
+        scalars = {e for s in ("alpha", "beta") for e in self.cells.get(s, ()) if e[0] in declared}
+        if self.touches & _of(active, self.touches) and self.result & (inputs | scalars):
+            return "AliasError"
+        if self.active and self.result - _of(active, self.result):
+            return "ActivityError"
+        return None
+
+
+def _of(names: set[str], elements: set[tuple[str, int]]) -> set[tuple[str, int]]:
+    return {e for e in elements if e[0] in names}
+
+
 # ---------------------------------------------------------------- one call on memory, by differences
 
 
@@ -147,7 +197,7 @@ def _pieces(x: np.ndarray) -> Iterator[complex]:
 
 # (-f(2) + 8 f(1) - 8 f(-1) + f(-2)) / 12 is f'(0) for every polynomial of degree 4, whatever the step; a BLAS call is
 # one of degree 3 at most in any element of memory.
-NODES = {1: REAL(8) / 12, -1: REAL(-8) / 12, 2: REAL(-1) / 12, -2: REAL(1) / 12}
+NODES = {1: 8, -1: -8, 2: -1, -2: 1}
 
 
 class Linear:
@@ -182,7 +232,7 @@ class Linear:
                     moved_call = Call(step, moved)
                     ROUTINES[moved_call.family](moved_call)
                     column = column + weight * self._out(moved)
-                columns.append(column)
+                columns.append(column / REAL(12))  # last, so that numbers of few digits stay exact
         size = self._out(before).size
         self.jacobian = np.array(columns, REAL).reshape(len(columns), size).T
 

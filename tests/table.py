@@ -1,0 +1,31 @@
+"""The families of routines that there are: from the table that the library is made from, or from its names."""
+
+import tomllib
+from pathlib import Path
+
+import blasad
+
+SOURCE = Path(__file__).parents[1] / "csrc" / "routines.toml"
+DECORATIONS = (
+    *("{}_", "scipy_{}_", "{}_64_", "{}_64", "{}64_", "scipy_{}_64_"),
+    *("cblas_{}", "scipy_cblas_{}", "cblas_{}64_", "cblas_{}_64", "scipy_cblas_{}64_"),
+)
+
+
+def families() -> dict[str, str]:
+    """{"gemm": "sdcz"}; the tests are also run where the sources are not."""
+    if SOURCE.exists():
+        return {r["name"]: r["types"] for r in tomllib.loads(SOURCE.read_text())["routine"]}
+    found: dict[str, str] = {}
+    for name in blasad.backend.names():
+        if name.startswith("cblas_") and not name.endswith(("64", "64_")):
+            letter, family = name[6], name[7:]
+            found[family] = found.get(family, "") + letter
+    return found
+
+
+def arguments() -> dict[str, str] | None:
+    """The Fortran argument lists in the table, if it is there."""
+    if not SOURCE.exists():
+        return None
+    return {r["name"]: r["arguments"] for r in tomllib.loads(SOURCE.read_text())["routine"]}

@@ -1,0 +1,376 @@
+"""Every routine, type and flag, in both modes: one call against formulas and differences (sections 2 to 5)."""
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from memory_guard import Pen, bits, spoil
+from oracles import (
+    ARGUMENTS,
+    Access,
+    Gemm,
+    Linear,
+    Memory,
+    Step,
+    assert_close,
+    closed_form,
+    extended,
+    gather,
+    moduli,
+    modulus,
+)
+from roads import DTYPE, ROADS, Road, place
+from table import DECORATIONS, arguments, families
+
+import blasad
+from blasad import Forward, Reverse, Tape
+
+FAMILIES = families()
+TRANS = ["".join(p) for p in itertools.product("NTC", repeat=2)]
+SIZES = st.sampled_from([0, 1, 2, 3, 7, 33])
+
+
+def each_type() -> list[tuple[str, str]]:
+    return [(family, letter) for family, letters in FAMILIES.items() for letter in letters]
+
+
+def test_every_family_has_an_oracle():
+    """A routine in the table without a test of its rule fails here."""
+    assert FAMILIES.keys() == ARGUMENTS.keys()
+    assert arguments() in (None, ARGUMENTS)
+
+
+def test_every_decoration_has_a_name():
+    expected = {d.format(letter + family) for family, letter in each_type() for d in DECORATIONS}
+    assert set(blasad.backend.names()) == expected
+
+
+# ---------------------------------------------------------------- one call, and all that must hold around it
+
+
+@dataclass
+class Trial:
+    """One call on guarded buffers, and the road by which it is made."""
+
+    step: Step
+    size: dict[str, int]  # elements of each buffer
+    activity: dict[str, str]  # "dup", "const", "none"
+    road: Road
+    seed: int
+    whole: bool  # buffers are annotated as a whole, else element by element as the operands lie
+    verify: bool
+    special: set[str] = field(default_factory=set)
+    scalars: dict[str, complex] = field(
+        default_factory=dict
+    )  # that are passed by address, the others stand in the step
+
+    def __str__(self) -> str:
+        return f"{self.step} by {self.road}, {self.activity}, {self.special or 'nothing special'}"
+
+    def __post_init__(self) -> None:
+        self.letter = self.step["call"][0]
+        self.pen = Pen()
+        rng = np.random.default_rng(self.seed)
+
+        def numbers(count: int) -> np.ndarray:
+            x = rng.standard_normal(count * (2 if self.letter in "cz" else 1))
+            return (x.view(complex) if self.letter in "cz" else x).astype(DTYPE[self.letter])
+
+        plan = {n: np.ones(count, DTYPE[self.letter]) for n, count in self.size.items()}
+        plan["s"][:] = [self.scalars.get("alpha", 3), self.scalars.get("beta", 3)]
+        self.at = Gemm(self.step, extended(plan)).at
+        self.owned: dict[str, np.ndarray] = {n: np.zeros(count, bool) for n, count in self.size.items()}
+        for name, index in self.at.values():
+            self.owned[name][index] = True
+        self.memory: Memory = {}
+        self.shadow: Memory = {}
+        for n, count in self.size.items():
+            for kind, buffers in ((0, self.memory), (1, self.shadow)):
+                if kind == 0 or self.activity[n] == "dup":
+                    x = buffers[n] = self.pen.memory(DTYPE[self.letter], count)
+                    spoil(x)
+                    x[self.owned[n]] = numbers(int(self.owned[n].sum()))
+        self.memory["s"][:] = plan["s"]
+        for key, what in (("a", "nan in a"), ("c", "nan in c")):
+            name, index = self.at[key]
+            if what in self.special and index.size:
+                self.memory[name][index.ravel()[::2]] = np.nan
+                self.memory[name][index.ravel()[1::3]] = np.inf
+        name, index = self.at["c"]
+        if "nan in shadow" in self.special and self.activity[name] == "dup" and index.size:
+            self.shadow[name][index.ravel()[::2]] = np.nan
+            self.shadow[name][index.ravel()[1::3]] = -np.inf
+        self.active = {n for n, kind in self.activity.items() if kind == "dup"}
+        self.where = place(self.memory)
+
+    def view(self, x: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """The elements of an operand as an array over the buffer."""
+        if index.ndim == 1 or index.size == 0:
+            return x[index[:1].ravel()[0] :][:1] if index.size else x[:0]
+        steps = [int(index[1, 0] - index[0, 0]) if index.shape[0] > 1 else 1]
+        steps.append(int(index[0, 1] - index[0, 0]) if index.shape[1] > 1 else 1)
+        strides = [s * x.itemsize for s in steps]
+        return np.lib.stride_tricks.as_strided(x[index.ravel()[0] :], index.shape, strides)
+
+    def annotate(self, tape: Tape) -> None:
+        if self.whole:
+            parts = [(n, lambda x: x) for n in self.size]
+        else:
+            parts = [(n, lambda x, index=index: self.view(x, index)) for n, index in self.at.values()]
+        for n, part in parts:
+            if self.activity[n] == "dup":
+                tape.duplicated(part(self.memory[n]), part(self.shadow[n]), name=n)
+            elif self.activity[n] == "const":
+                tape.const(part(self.memory[n]), name=n)
+
+    def call(self) -> None:
+        self.road.call(self.step, self.where)
+
+    def run(self, mode: blasad.activity.Mode) -> None:
+        before = {n: x.copy() for n, x in self.memory.items()}
+        seeds = {n: x.copy() for n, x in self.shadow.items()}
+        self.call()
+        undisturbed = {n: bits(x) for n, x in self.memory.items()}
+        for n, x in self.memory.items():
+            x[:] = before[n]
+        access = Access(self.step, extended(before), self.active)
+        declared = {n for n, kind in self.activity.items() if kind != "none"}
+        expected = access.error(self.active, declared)
+
+        raised = None
+        tape = Tape(mode, undeclared="constant", verify=self.verify)
+        try:
+            with tape:
+                self.annotate(tape)
+                self.call()
+            if mode is Reverse:
+                tape.reverse()
+        except blasad.BlasadError as error:
+            raised = error
+        assert (raised and type(raised).__name__) == expected, f"{raised!r} raised, {expected} expected"
+        assert {n: bits(x) for n, x in self.memory.items()} == undisturbed, "memory is not what it is without a tape"
+        self.pen.check()
+        if expected:
+            assert {n: bits(x) for n, x in self.shadow.items()} == {n: bits(x) for n, x in seeds.items()}
+            tape.close()
+            return
+        self.check_listing(tape, access)
+        self.check_shadows(mode, before, seeds)
+        if mode is Reverse:  # again, with other seeds
+            for n, x in self.shadow.items():
+                flipped = seeds[n].view(x.real.dtype)
+                flipped[np.repeat(self.owned[n], flipped.size // x.size)] *= -2
+                x[:] = seeds[n]
+            tape.reverse()
+            self.check_shadows(mode, before, seeds)
+            assert {n: bits(x) for n, x in self.memory.items()} == undisturbed, "reverse() wrote to memory"
+        self.pen.check()
+        tape.close()
+
+    def check_listing(self, tape: Tape, access: Access) -> None:
+        (call,) = tape
+        assert call.routine == self.step["call"]
+        assumed = {o.name for o in call.operands if o.assumed}
+        assert assumed == {k for k in access.reads if access.reads[k] and self.activity[self.at[k][0]] == "none"}
+        assert set(call.active_scalars) == access.scalars.keys()
+        saved = saved_bytes(access, self.activity, self.memory) if tape.mode is Reverse else 0
+        assert tape.saved_bytes == call.saved_bytes == saved
+
+    def check_shadows(self, mode: blasad.activity.Mode, before: Memory, seeds: Memory) -> None:
+        name = mode.name.lower()
+        zeros = {n: np.zeros_like(x) for n, x in before.items()}
+        want = closed_form(self.step, extended(before), extended({**zeros, **seeds}), name, self.active)
+        bound = closed_form(modulus(self.step), moduli(before), moduli({**zeros, **seeds}), name, self.active)
+        terms = 4 * sum(self.step[d] for d in "mnk") + 8
+        for n, got in self.shadow.items():
+            mine = self.owned[n].copy()
+            if mode is Forward and n == self.at["c"][0]:  # tangents of inputs are not changed (2)
+                mine[:] = False
+                mine[self.at["c"][1]] = True
+            elif mode is Forward:
+                mine[:] = False
+            assert bits(got[~mine]) == bits(seeds[n][~mine]), f"the shadow of {n} changed where it is not the call's"
+            assert_close(got[mine], want[n][mine], bound[n][mine], terms, f"shadow of {n} ({name}; {self})")
+
+
+def saved_bytes(access: Access, activity: dict[str, str], memory: Memory) -> int:
+    """Section 6 for one call: what it overwrites of what it needs, and a copy of what it needs of undeclared memory."""
+    elements = {e for key, cells in access.needs.items() for e in cells if activity[e[0]] != "none"} & access.writes
+    copies = {frozenset(cells) for cells in access.needs.values() if activity[next(iter(cells))[0]] == "none"}
+    itemsize = next(iter(memory.values())).itemsize
+    return itemsize * (len(elements) + sum(map(len, copies)))
+
+
+# ---------------------------------------------------------------- any single gemm
+
+
+@st.composite
+def trials(draw: st.DrawFn, routine: str, trans: str, mode: blasad.activity.Mode) -> Trial:
+    letter, road = routine[0], draw(st.sampled_from(ROADS))
+    row_major = road.cblas and draw(st.booleans())
+    m, n, k = draw(SIZES), draw(SIZES), draw(SIZES)
+    step: Step = {"call": routine, "layout": "row"} if row_major else {"call": routine}
+    flags = [f if road.cblas else draw(st.sampled_from([f, f.lower()])) for f in trans]
+    step.update(transa=flags[0], transb=flags[1], m=m, n=n, k=k)
+
+    # Scalars: by value, or by the address of an element of s, whatever the value is.
+    values = [0.0, 1.0, -1.0, "0.75-1.5j" if letter in "cz" else 1.75]
+    passed = {s: draw(st.sampled_from(values)) for s in ("alpha", "beta")}
+    can = [] if road.cblas and letter in "sd" else ["alpha", "beta"]
+    scalars = {s: complex(passed[s]) if letter in "cz" else passed[s] for s in can if draw(st.booleans())}
+    given_as = {s: f"s[{i}]" if s in scalars else passed[s] for i, s in enumerate(passed)}
+
+    # Operands: blocks of buffers, which a and b may share in part or whole.
+    shared = draw(st.sampled_from(["no", "no", "same", "overlap"]))
+    size, activity = {"s": 2}, {"s": draw(st.sampled_from(["dup", "dup", "const", "none"]))}
+    shapes = {"a": (m, k) if trans[0] == "N" else (k, m), "b": (k, n) if trans[1] == "N" else (n, k), "c": (m, n)}
+    for key, scalar in (("a", "alpha"), ("b", None), ("c", "beta")):
+        rows, cols = reversed(shapes[key]) if row_major else shapes[key]
+        ld = max(1, rows) + draw(st.integers(0, 3))
+        offset = 0 if key == "b" and shared == "same" else draw(st.integers(0, 3))
+        buffer = "A" if key == "b" and shared != "no" else key.upper()
+        if scalar:
+            step[scalar] = given_as[scalar]
+        step[key], step["ld" + key] = f"{buffer}[{offset}]", ld
+        span = ld * (cols - 1) + rows if rows and cols else 0
+        size[buffer] = max(size.get(buffer, 1), offset + span + draw(st.integers(0, 2)))
+        activity.setdefault(buffer, draw(st.sampled_from(["dup", "dup", "dup", "const", "none"])))
+
+    # What the derivative depends on is finite, what it does not depend on may be anything (4).
+    special: set[str] = set()
+    skips_product, skips_c = step["alpha"] == 0.0, step["beta"] == 0.0
+    if skips_c and draw(st.booleans()):
+        special.add("nan in c")
+    if skips_product and shared == "no" and draw(st.booleans()):
+        special.add("nan in a")
+    if skips_c and (mode is Forward or skips_product) and draw(st.booleans()):
+        special.add("nan in shadow")
+    whole, verify, seed = shared != "no" or draw(st.booleans()), draw(st.booleans()), draw(st.integers(0, 2**32 - 1))
+    return Trial(step, size, activity, road, seed, whole, verify, special, scalars)
+
+
+@pytest.mark.parametrize("mode", [Reverse, Forward], ids=["reverse", "forward"])
+@pytest.mark.parametrize("trans", TRANS)
+@pytest.mark.parametrize("letter", FAMILIES["gemm"])
+def test_gemm(letter, trans, mode):
+    """Shapes, padding, offsets, activity, scalars by value and by address, one memory for both inputs, row-major."""
+
+    @settings(max_examples=30)
+    @given(trials(f"{letter}gemm", trans, mode))
+    def check(trial):
+        trial.run(mode)
+
+    check()
+
+
+# ---------------------------------------------------------------- the whole Jacobian, exactly
+
+
+def dyadic(letter: str, count: int, seed: int) -> np.ndarray:
+    """Numbers with which BLAS computes without rounding, whatever the order of its sums."""
+    x = np.random.default_rng(seed).integers(-4, 5, count * (2 if letter in "cz" else 1)) / 2
+    return (x.view(complex) if letter in "cz" else x).astype(DTYPE[letter])
+
+
+SCALARS_OF = {
+    "active": ("s[0]", "s[1]"),
+    "constant": ("0.5-1j", "-2+0.5j"),
+    "beta 0": ("0.5-1j", 0.0),
+    "alpha 0": ("s[2]", 1.0),
+    "both 0": ("s[2]", "s[2]"),
+}
+
+
+@pytest.mark.parametrize("scalars", SCALARS_OF)
+@pytest.mark.parametrize("trans", TRANS)
+@pytest.mark.parametrize("letter", FAMILIES["gemm"])
+def test_jacobian_of_memory(letter, trans, scalars):
+    """Sections 2 and 3: the derivative of memory before -> memory after, entry by entry and without any rounding, A and
+    B sharing elements. Differences with a finite step are exact on polynomials."""
+    m, n, k = 2, 3, 2
+    alpha, beta = SCALARS_OF[scalars]
+    if letter in "sd":
+        alpha, beta = (complex(s).real if "j" in str(s) else s for s in (alpha, beta))
+    rows = {"a": m if trans[0] == "N" else k, "b": k if trans[1] == "N" else n}
+    step: Step = {"call": f"{letter}gemm", "transa": trans[0], "transb": trans[1], "m": m, "n": n, "k": k}
+    step |= {"alpha": alpha, "a": "A[1]", "lda": rows["a"] + 1, "b": "A[3]", "ldb": rows["b"] + 1}
+    step |= {"beta": beta, "c": "C[1]", "ldc": m + 2}
+    memory = {"A": dyadic(letter, 16, 1), "C": dyadic(letter, 14, 2), "s": dyadic(letter, 3, 3)}
+    memory["s"][:] = [0.5, -1.5, 0] if letter in "sd" else [0.5 + 1j, -1.5 + 0.5j, 0]
+    start = {name: x.copy() for name, x in memory.items()}
+    shadow = {name: np.zeros_like(x) for name, x in memory.items()}
+    elements = [(name, i) for name, x in memory.items() for i in range(x.size)]
+    linear = Linear(step, extended(memory))
+    road = next(r for r in ROADS if r.can(step))
+    where = place(memory)
+
+    def annotated(mode: blasad.activity.Mode) -> Tape:
+        tape = Tape(mode)
+        for name, x in memory.items():
+            tape.duplicated(x, shadow[name], name=name)
+        return tape
+
+    with annotated(Reverse) as tape:
+        road.call(step, where)
+    for name, i, unit in ((n, i, u) for n, i in elements for u in ([1, 1j] if letter in "cz" else [1])):
+        for apply in ("reverse", "forward"):
+            for x in shadow.values():
+                x[:] = 0
+            shadow[name][i] = unit
+            want = extended(shadow)
+            if apply == "reverse":
+                linear.pull(want)
+                tape.reverse()
+            else:
+                linear.push(want)
+                for n, x in memory.items():
+                    x[:] = start[n]
+                with annotated(Forward):
+                    road.call(step, where)
+            got = {n: x.astype(want[n].dtype) for n, x in shadow.items()}
+            assert np.array_equal(gather(got, elements), gather(want, elements)), f"{apply} from {name}[{i}] = {unit}"
+
+
+# ---------------------------------------------------------------- every name
+
+
+@pytest.mark.parametrize("name", blasad.backend.names())
+def test_every_name_records(name):
+    """Whatever the decoration: the call is made, with its integers, and recorded under that name."""
+    pattern = max((d for d in DECORATIONS if _fits(d, name)), key=len)
+    prefix, suffix = pattern.split("{}")
+    routine = name.removeprefix(prefix).removesuffix(suffix)
+    road, letter = Road("ctypes", pattern), routine[0]
+    step = {"call": routine, "transa": "N", "transb": "N", "m": 2, "n": 1, "k": 3, "alpha": 1.0, "a": "A", "lda": 2}
+    step |= {"b": "B", "ldb": 3, "beta": 0.0, "c": "C", "ldc": 2}
+    pen = Pen(4096)
+    memory = {n: pen.copy(dyadic(letter, size, i)) for i, (n, size) in enumerate({"A": 6, "B": 3, "C": 2}.items())}
+    shadow = {n: pen.copy(x) for n, x in memory.items()}
+    want = extended(shadow)
+    Linear(step, extended(memory)).pull(want)
+    with Tape() as tape:
+        for n, x in memory.items():
+            tape.duplicated(x, shadow[n], name=n)
+        road.call(step, place(memory))
+    (call,) = tape
+    assert (call.symbol, call.routine) == (name, routine)
+    assert np.array_equal(memory["C"], memory["A"].reshape(3, 2).T @ memory["B"])
+    tape.reverse()
+    for n, x in shadow.items():
+        assert np.array_equal(x, want[n])
+    pen.check()
+
+
+def _fits(pattern: str, name: str) -> bool:
+    prefix, suffix = pattern.split("{}")
+    return name in {f"{prefix}{letter}{family}{suffix}" for family, letters in FAMILIES.items() for letter in letters}
+
+
+def test_unknown_names_are_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="dgemm_"):
+        blasad.address("dgem_")
+    with pytest.raises(ValueError, match="dgemm_"):
+        blasad.wrap("dgem_", blasad.address("dgemm_"))
