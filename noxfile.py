@@ -93,7 +93,7 @@ def editable(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Check formatting, common mistakes and types; `./dev lint fix` mends what can be mended."""
     session.install(*GROUPS["lint"], *GROUPS["test"], *BUILD, "numpy")
-    c_files = sorted(str(p.relative_to(ROOT)) for d in ("csrc", "tests") for p in (ROOT / d).rglob("*.[ch]"))
+    c_files = sorted(str(p.relative_to(ROOT)) for d in ("csrc", "tests", "tools") for p in (ROOT / d).rglob("*.[ch]"))
     if session.posargs == ["fix"]:
         session.run("ruff", "check", "--fix", ".")
         session.run("ruff", "format", ".")
