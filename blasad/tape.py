@@ -349,12 +349,15 @@ class Tape:
     def assumptions(self) -> list[Assumption]:
         """The operands that were taken for constant, with call and caller (section 7)."""
         found = []
-        for call in self:
+        index = lib.blasad_tape_assuming(self._open, 0)
+        while index < len(self):
+            call = self[index]
             for o in call.operands:
                 if o.assumed:
                     shape = " x ".join(map(str, o.shape))
                     where = f", called from {call.caller}" if call.caller else ""
                     found.append(Assumption(call, o, f"operand {o.name} ({shape} at {o.address:#x}) of {call}{where}"))
+            index = lib.blasad_tape_assuming(self._open, index + 1)
         for label in text(lib.blasad_tape_unexplained(self._open)).splitlines():
             found.append(Assumption(None, None, f"{label}: changed while recording, though no recorded call touched it"))
         return found

@@ -120,9 +120,10 @@ static bl_backend *make(const source *s, bool cblas, int width, const char *path
     for (int r = 0; r < BL_FIRST_KERNEL; r++)
         for (int t = 0; t < 4; t++) {
             char routine[32];
-            snprintf(routine, sizeof routine, "%c%s", bl_type_letter[t], bl_routine_table[r].name);
+            snprintf(routine, sizeof routine, "%c%s", bl_type_letter[t], bl_routine_table[r]->name);
             b->function[r][t].run = as_function(find(s, routine));
             b->function[r][t].abi = (uint8_t)((cblas ? BL_C32 : BL_F32) + (b->width == 64));
+            b->function[r][t].call = bl_callers[r][t][b->function[r][t].abi];
         }
     made[made_count++] = b;
     return b;
@@ -141,7 +142,7 @@ static const char *first_missing(const bl_backend *b, char buffer[static 32])
     for (int r = 0; r < BL_FIRST_KERNEL; r++)
         for (int t = 0; t < 4; t++)
             if (!b->function[r][t].run) {
-                snprintf(buffer, 32, "%c%s", bl_type_letter[t], bl_routine_table[r].name);
+                snprintf(buffer, 32, "%c%s", bl_type_letter[t], bl_routine_table[r]->name);
                 return buffer;
             }
     return NULL;
@@ -320,7 +321,7 @@ static bl_backend *library_of(void *address, const char *routine)
 static int wrap(const bl_symbol_info *name, void *address, int integer_bits, void **out)
 {
     char routine[32];
-    snprintf(routine, sizeof routine, "%c%s", bl_type_letter[name->type], bl_routine_table[name->routine].name);
+    snprintf(routine, sizeof routine, "%c%s", bl_type_letter[name->type], bl_routine_table[name->routine]->name);
     Dl_info theirs, ours;
     if (dladdr(address, &theirs) && dladdr(bl_name_binding, &ours) && theirs.dli_fbase == ours.dli_fbase)
         return bl_fail(BLASAD_VALUE, "wrap(\"%s\", %p): this is a recording pointer of blasad already", name->name, address);
@@ -382,12 +383,12 @@ void bl_backend_run(const bl_call *c)
     if (c->routine >= BL_FIRST_KERNEL)
         bl_run_kernel(c);
     else
-        bl_call_blas(c, c->backend->function[c->routine][c->type].run, c->backend->function[c->routine][c->type].abi);
+        c->backend->function[c->routine][c->type].call(c, c->backend->function[c->routine][c->type].run);
 }
 
 static bool fits(const bl_call *c)
 {
-    const bl_routine_spec *s = &bl_routine_table[c->routine];
+    const bl_routine_spec *s = bl_routine_table[c->routine];
     bool good = true;
     for (int i = 0; i < s->n_dims; i++)
         good &= c->dim[i] == (int32_t)c->dim[i];
@@ -401,7 +402,7 @@ static int as_numbered(const bl_call *c, int argument)
 {
     if (argument == BL_BAD_LAYOUT)
         return 1;
-    const bl_routine_spec *s = &bl_routine_table[c->routine];
+    const bl_routine_spec *s = bl_routine_table[c->routine];
     if (c->row_major) {
         const char *name = s->arguments[argument - 1];
         for (int p = 0; s->row_major[p][0]; p++)
@@ -412,34 +413,60 @@ static int as_numbered(const bl_call *c, int argument)
     return argument + bl_abi_is_cblas(bl_symbol_table[c->symbol].abi);
 }
 
-bool bl_enter(bl_call *c, const bl_binding *g, int argument)
+/* As a program ends whose library lacks a symbol: there is nothing that could be computed instead. */
+static void no_backend(const bl_binding *g)
 {
-    bl_layer *top = bl_thread_state.top;
+    fprintf(stderr, "blasad: %s was called and there is no BLAS behind it: set BLASAD_BACKEND=/path/to/library, or call "
+            "blasad_set_backend first\n", bl_symbol_table[g->symbol].name);
+    abort();
+}
+
+/* A call that cannot be recorded, or not even made: the layers are told, the BLAS is asked where it can be. */
+static enum bl_next refuse(const bl_call *c, const bl_binding *g, int argument)
+{
+    for (bl_layer *l = bl_thread_state.top; l; l = l->below)
+        l->refused(l, c, argument);
+    if (argument && g->real)
+        return BL_ALONE;
+    if (argument)
+        fprintf(stderr, "blasad: on entry to %s argument %d had an illegal value\n", bl_symbol_table[g->symbol].name, argument);
+    else
+        fprintf(stderr, "blasad: %s was called with a dimension beyond 32 bits, and the BLAS behind it has 32-bit integers: "
+                "nothing was computed\n", bl_symbol_table[g->symbol].name);
+    return BL_DONE;
+}
+
+enum bl_next bl_enter(bl_call *c, const bl_binding *g, int argument)
+{
+    bl_thread *t = &bl_thread_state;
     c->symbol = g->symbol;
     c->backend = g->backend ? g->backend : bl_backend_default();
-    const char *name = bl_symbol_table[g->symbol].name;
-    if (!c->backend || !c->backend->function[c->routine][c->type].run) {
-        /* As a program ends whose library lacks a symbol: there is nothing that could be computed instead. */
-        fprintf(stderr, "blasad: %s was called and there is no BLAS behind it: set BLASAD_BACKEND=/path/to/library, or call "
-                "blasad_set_backend first\n", name);
-        abort();
+    if (!c->backend)
+        no_backend(g);
+    if (argument)
+        return refuse(c, g, as_numbered(c, argument));
+    if (!g->real && bl_abi_width(c->backend->function[c->routine][c->type].abi) == 32 && !fits(c))
+        return refuse(c, g, 0);
+    if (t->inside)
+        goto make;
+    if (__builtin_expect(atomic_load_explicit(&bl_armed, memory_order_relaxed) > t->depth, 0))
+        bl_guard_others(c);
+    if (t->top) {
+        if (!g->real) {
+            t->inside = true;
+            bl_pass(t->top, c);
+            t->inside = false;
+            return BL_DONE;
+        }
+        bool after = bl_layers_before(t->top, c);
+        t->inside = true;
+        return after ? BL_CALL_AFTER : BL_CALL;
     }
-    if (argument) {
-        for (bl_layer *l = top; l; l = l->below)
-            l->refused(l, c, as_numbered(c, argument));
-        if (g->real)
-            return false;
-        fprintf(stderr, "blasad: on entry to %s argument %d had an illegal value\n", name, as_numbered(c, argument));
-        return true;
-    }
-    if (bl_abi_width(c->backend->function[c->routine][c->type].abi) == 32 && !fits(c)) {
-        for (bl_layer *l = top; l; l = l->below)
-            l->refused(l, c, 0);
-        fprintf(stderr, "blasad: %s was called with a dimension beyond 32 bits, and the BLAS behind it has 32-bit integers: "
-                "nothing was computed\n", name);
-        return true;
-    }
-    bl_guard_others(c);
-    bl_pass(top, c);
-    return true;
+make:
+    if (g->real)
+        return BL_ALONE;
+    bl_backend_run(c);
+    return BL_DONE;
 }
+
+void bl_leave(const bl_call *c) { bl_layers_after(bl_thread_state.top, c); }

@@ -14,9 +14,14 @@ enum bl_abi { BL_F32, BL_F64, BL_C32, BL_C64, BL_ABIS };
 static inline bool bl_abi_is_cblas(int abi) { return abi >= BL_C32; }
 static inline int bl_abi_width(int abi) { return abi == BL_F32 || abi == BL_C32 ? 32 : 64; }
 
+/* Calls `f` with the arguments of `c` in one ABI. Generated (callers.c). */
+typedef void (*bl_caller)(const bl_call *c, void (*f)(void));
+extern const bl_caller bl_callers[BL_FIRST_KERNEL][4][BL_ABIS];
+
 typedef struct bl_backend {
     struct {
         void (*run)(void);
+        bl_caller call;
         uint8_t abi;
     } function[BL_ROUTINES][4];
     /* How the library returns a complex number: in registers, or through a hidden first pointer. */
@@ -31,9 +36,6 @@ const bl_backend *bl_backend_of(uint16_t id);
 
 /* Down to the BLAS, or to a kernel of our own. */
 void bl_backend_run(const bl_call *c);
-
-/* Generated (callers.c): calls `f` with the arguments of `c` in the given ABI. */
-void bl_call_blas(const bl_call *c, void (*f)(void), int abi);
 
 /* The default, which serves blasad's own names; NULL until one is set. */
 const bl_backend *bl_backend_default(void);

@@ -5,6 +5,8 @@ static inline void begin(bl_call *c, const bl_path *to, int routine, int type)
 {
     c->routine = (uint8_t)routine;
     c->type = (uint8_t)type;
+    c->size = (uint8_t)bl_element_size(type);
+    c->width = (uint8_t)bl_real_width(type);
     c->row_major = false;
     c->symbol = to->symbol;
     c->backend = to->backend;

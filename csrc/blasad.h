@@ -100,6 +100,8 @@ typedef struct {
 
 size_t blasad_tape_length(const blasad_tape *tape);
 int blasad_tape_call(const blasad_tape *tape, size_t index, blasad_call *out);
+/* The first call from `index` on that took an operand for constant; the length of the tape if there is none (7). */
+size_t blasad_tape_assuming(const blasad_tape *tape, size_t index);
 /* Bytes of values that were saved for the adjoint (6). */
 size_t blasad_tape_saved_bytes(const blasad_tape *tape);
 /* Duplicated ranges that changed while recording though no recorded call touched them (7): their labels, one a line;

@@ -6,7 +6,7 @@ const char bl_type_letter[4] = {'s', 'd', 'c', 'z'};
 
 const char *bl_call_name(const bl_call *c, char buffer[static 16])
 {
-    snprintf(buffer, 16, "%c%s", bl_type_letter[c->type], bl_routine_table[c->routine].name);
+    snprintf(buffer, 16, "%c%s", bl_type_letter[c->type], bl_routine_table[c->routine]->name);
     return buffer;
 }
 
@@ -23,7 +23,7 @@ static int64_t first_column_after(const bl_view *v, const char *from)
 
 bool bl_views_overlap(const bl_view *a, const bl_view *b)
 {
-    if (bl_view_empty(a) || bl_view_empty(b) || bl_view_end(a) <= b->base || bl_view_end(b) <= a->base)
+    if (bl_view_empty(a) || bl_view_empty(b) || a->end <= b->base || b->end <= a->base)
         return false;
     if (a->columns == 1 && b->columns == 1)
         return true;

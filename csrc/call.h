@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "routines.h"
 
@@ -24,7 +25,15 @@ typedef struct bl_complex {
     double re, im;
 } bl_complex;
 
-static inline bool bl_equals(bl_complex x, double re) { return x.re == re && x.im == 0; }
+/* Compared as bits, with the sign of zeros shifted out: no branches, and none on NaN. */
+static inline uint64_t bl_bits(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits << 1;
+}
+static inline bool bl_is_zero(bl_complex x) { return (bl_bits(x.re) | bl_bits(x.im)) == 0; }
+static inline bool bl_is_one(bl_complex x) { return x.re > 0 && ((bl_bits(x.re) ^ bl_bits(1)) | bl_bits(x.im)) == 0; }
 
 /* A scalar argument: its value, widened without loss, and its address if it was passed by one (else NULL). */
 typedef struct bl_scalar {
@@ -41,7 +50,8 @@ struct bl_backend;
 
 typedef struct bl_call {
     uint8_t routine, type;
-    bool row_major; /* how the program spoke; the arguments below are column-major already */
+    uint8_t size, width; /* bytes of an element, and of the real numbers it is made of */
+    bool row_major;      /* how the program spoke; the arguments below are column-major already */
     char flag[BL_MAX_FLAGS];
     uint16_t symbol;
     const struct bl_backend *backend; /* the BLAS that serves it, and its adjoint */
@@ -71,56 +81,65 @@ typedef struct bl_routine_spec {
     bl_operand_spec operand[BL_MAX_OPERANDS];
 } bl_routine_spec;
 
-extern const bl_routine_spec bl_routine_table[BL_ROUTINES];
+extern const bl_routine_spec *const bl_routine_table[BL_ROUTINES];
 extern const char bl_type_letter[4];
 
 /* ---- views: the elements of an operand, as a set of columns and never as a box */
 
 typedef struct bl_view {
-    char *base;
-    int64_t column; /* bytes of one column */
-    int64_t stride; /* bytes from one column to the next */
+    char *base, *end; /* of the first and behind the last column; equal if there are no elements */
+    int64_t column;   /* bytes of one column */
+    int64_t stride;   /* bytes from one column to the next */
     int64_t columns;
 } bl_view;
+
+/* `bytes` contiguous bytes. */
+static inline bl_view bl_view_run(void *base, int64_t bytes)
+{
+    return (bl_view){base, (char *)base + bytes, bytes, bytes, bytes > 0};
+}
 
 /* A matrix without holes is one long column: most work on elements is then one loop. Nothing is multiplied that the
  * memory behind it does not vouch for: an unused leading dimension may be any number. */
 static inline bl_view bl_view_of(void *base, int64_t rows, int64_t cols, int64_t ld, int64_t size)
 {
     if (rows == 0 || cols == 0)
-        return (bl_view){base, 0, 0, 0};
+        return (bl_view){base, base, 0, 0, 0};
     if (rows == ld || cols == 1)
-        return (bl_view){base, rows * cols * size, rows * cols * size, 1};
-    return (bl_view){base, rows * size, ld * size, cols};
+        return bl_view_run(base, rows * cols * size);
+    return (bl_view){base, (char *)base + ((cols - 1) * ld + rows) * size, rows * size, ld * size, cols};
 }
 
 static inline bool bl_view_empty(const bl_view *v) { return v->columns == 0; }
 static inline char *bl_view_column(const bl_view *v, int64_t j) { return v->base + j * v->stride; }
-static inline char *bl_view_end(const bl_view *v)
-{
-    return bl_view_empty(v) ? v->base : v->base + (v->columns - 1) * v->stride + v->column;
-}
 static inline int64_t bl_view_bytes(const bl_view *v) { return v->column * v->columns; }
 
 /* Exact on elements: true if some byte belongs to both. */
 bool bl_views_overlap(const bl_view *a, const bl_view *b);
 
 /* Stored rows and columns of operand i. */
-static inline void bl_operand_shape(const bl_call *c, int i, int64_t *rows, int64_t *cols)
+static inline void bl_shape_by(const bl_routine_spec *spec, const bl_call *c, int i, int64_t *rows, int64_t *cols)
 {
-    const bl_operand_spec *s = &bl_routine_table[c->routine].operand[i];
+    const bl_operand_spec *s = &spec->operand[i];
     int64_t r = s->rows == BL_DIM_ONE ? 1 : c->dim[s->rows], k = s->cols == BL_DIM_ONE ? 1 : c->dim[s->cols];
     bool turned = s->trans != BL_NEVER && c->flag[s->trans] != 'N';
     *rows = turned ? k : r;
     *cols = turned ? r : k;
 }
 
-static inline bl_view bl_operand_view(const bl_call *c, int i)
+static inline bl_view bl_view_by(const bl_routine_spec *spec, const bl_call *c, int i)
 {
     int64_t rows, cols;
-    bl_operand_shape(c, i, &rows, &cols);
-    return bl_view_of(c->operand[i].base, rows, cols, c->operand[i].ld, bl_element_size(c->type));
+    bl_shape_by(spec, c, i, &rows, &cols);
+    return bl_view_of(c->operand[i].base, rows, cols, c->operand[i].ld, c->size);
 }
+
+static inline void bl_operand_shape(const bl_call *c, int i, int64_t *rows, int64_t *cols)
+{
+    bl_shape_by(bl_routine_table[c->routine], c, i, rows, cols);
+}
+
+static inline bl_view bl_operand_view(const bl_call *c, int i) { return bl_view_by(bl_routine_table[c->routine], c, i); }
 
 /* "dgemm" */
 const char *bl_call_name(const bl_call *c, char buffer[static 16]);

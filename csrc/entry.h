@@ -40,9 +40,18 @@ static inline void (*bl_quiet(const bl_binding *g))(void)
     return __atomic_load_n(&g->real, __ATOMIC_ACQUIRE);
 }
 
-/* Returns true if the call was made; false if it must be made as the program made it, arguments untouched: it is
- * invalid and the BLAS shall say so in its own way (`argument` is the Fortran position of what is wrong, or 0). */
-bool bl_enter(bl_call *c, const bl_binding *g, int argument);
+/* What an entry does after it has told of its call. */
+enum bl_next {
+    BL_DONE,      /* nothing: the call was made */
+    BL_ALONE,     /* make the call, as the program made it: no layer has to do with it */
+    BL_CALL,      /* make it, and note that it has been made */
+    BL_CALL_AFTER /* the same, and then tell the layers (bl_leave) */
+};
+
+/* Tells the layers of a call. `argument` is the Fortran position of an argument that BLAS calls illegal, or 0: such a call
+ * is made untouched, so that the BLAS says so in its own way. */
+enum bl_next bl_enter(bl_call *c, const bl_binding *g, int argument);
+void bl_leave(const bl_call *c);
 
 static inline char bl_flag_fortran(const char *flag)
 {

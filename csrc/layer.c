@@ -1,7 +1,34 @@
 #include "layer.h"
 
+#include "backend.h"
+
 _Thread_local bl_thread bl_thread_state;
 atomic_int bl_armed;
+
+bool bl_layers_before(bl_layer *top, const bl_call *c)
+{
+    bool after = false;
+    for (bl_layer *l = top; l; l = l->below)
+        after |= l->wants_after = l->before(l, c);
+    return after;
+}
+
+void bl_layers_after(bl_layer *top, const bl_call *c)
+{
+    if (!top)
+        return;
+    bl_layers_after(top->below, c);
+    if (top->wants_after)
+        top->after(top, c);
+}
+
+void bl_pass(bl_layer *top, const bl_call *c)
+{
+    bool after = top && bl_layers_before(top, c);
+    bl_backend_run(c);
+    if (after)
+        bl_layers_after(top, c);
+}
 
 void bl_layer_push(bl_layer *layer)
 {

@@ -1,8 +1,10 @@
-/* The stack of layers a call falls through on its thread, down to the BLAS that serves it.
+/* The stack of layers that a call falls through on its thread, on its way to the BLAS that serves it.
  *
- * A layer never calls the BLAS: it passes calls to the layer below it (bl_pass). Tapes are layers; so is what may come
- * to log, count or assert. A thread's stack belongs to that thread alone and is linked through the layers, whose owners
- * (tapes) push and pop them; no lock is taken on the way of a call.
+ * Each layer sees the call before it is made, from the innermost to the outermost, and after it, the other way round;
+ * between them the call itself is made once, by the entry with the program's own arguments, or from the canonical call.
+ * A layer never calls the BLAS: what it does to numbers are calls, which it passes to the layers below it (bl_pass).
+ * Tapes are layers; so is what may come to log, count or assert. A thread's stack belongs to that thread alone and is
+ * linked through the layers, whose owners (tapes) push and pop them; no lock is taken on the way of a call.
  */
 #ifndef BL_LAYER_H
 #define BL_LAYER_H
@@ -13,10 +15,13 @@
 
 typedef struct bl_layer bl_layer;
 struct bl_layer {
-    void (*call)(bl_layer *self, bl_call *c);
+    /* True if `after` shall be called as well. */
+    bool (*before)(bl_layer *self, const bl_call *c);
+    void (*after)(bl_layer *self, const bl_call *c);
     /* The program made a call that BLAS defines as an error: `argument` (1-based, as the program numbered it). */
     void (*refused)(bl_layer *self, const bl_call *c, int argument);
     bl_layer *below;
+    bool wants_after; /* what `before` said of the call in progress */
 };
 
 struct bl_binding;
@@ -25,7 +30,8 @@ struct bl_binding;
 typedef struct bl_thread {
     const struct bl_binding *bound; /* the thunk through which the call in progress came in */
     bl_layer *top;
-    int depth; /* layers of this thread */
+    int depth;   /* layers of this thread */
+    bool inside; /* a recorded call is in progress: what the BLAS itself calls in it is part of it */
 } bl_thread;
 
 extern _Thread_local bl_thread bl_thread_state;
@@ -33,14 +39,12 @@ extern _Thread_local bl_thread bl_thread_state;
 /* Number of layers in the process: while it is 0, entries look no further. */
 extern atomic_int bl_armed;
 
-static inline void bl_pass(bl_layer *layer, bl_call *c)
-{
-    void bl_backend_run(const bl_call *c);
-    if (layer)
-        layer->call(layer, c);
-    else
-        bl_backend_run(c);
-}
+/* All layers from `top` down; true if some layer wants to see the call afterwards. */
+bool bl_layers_before(bl_layer *top, const bl_call *c);
+void bl_layers_after(bl_layer *top, const bl_call *c);
+
+/* Makes a call, from the canonical form, under the eyes of `top` and all below it. */
+void bl_pass(bl_layer *top, const bl_call *c);
 
 void bl_layer_push(bl_layer *layer);
 /* False if the layer is not the innermost of this thread. */

@@ -10,11 +10,10 @@
 
 #include "entry.h"
 #include "error.h"
+#include "families.h"
 #include "fingerprint.h"
 #include "tape.h"
-
-/* Calls of fewer multiplications are not timed: two clock readings would be felt. */
-enum { TIMED = 1 << 20 };
+#include "touch.h"
 
 void bl_tape_fail(blasad_tape *t, int code, const char *format, ...)
 {
@@ -48,67 +47,40 @@ const bl_record *bl_record_at(const blasad_tape *t, size_t index)
     return &t->chunk[index / BL_RECORDS_PER_CHUNK][index % BL_RECORDS_PER_CHUNK];
 }
 
-static bl_record *next_record(blasad_tape *t)
+static bool more_records(blasad_tape *t)
 {
-    if (t->count == t->chunks * BL_RECORDS_PER_CHUNK) {
-        if (!bl_grow(&t->chunk, &t->chunk_capacity, t->chunks, sizeof *t->chunk))
-            return NULL;
-        bl_record *chunk = bl_chunk_take();
-        if (!chunk)
-            return NULL;
-        t->chunk[t->chunks++] = chunk;
-    }
-    return &t->chunk[t->count / BL_RECORDS_PER_CHUNK][t->count % BL_RECORDS_PER_CHUNK];
+    if (!bl_grow(&t->chunk, &t->chunk_capacity, t->chunks, sizeof *t->chunk))
+        return false;
+    bl_record *chunk = bl_chunk_take();
+    if (!chunk)
+        return false;
+    t->chunk[t->chunks++] = chunk;
+    t->at = chunk;
+    t->end = chunk + BL_RECORDS_PER_CHUNK;
+    return true;
 }
 
-/* Everything but `saved` and `place`. False if memory is short. */
-static bool pack(blasad_tape *t, bl_record *r, const bl_call *c, const bl_touch *w)
+/* Sizes beyond 32 bits, and shadows of scalars. False if memory is short. */
+static bool add_extra(blasad_tape *t, bl_record *r, const bl_call *c, const bl_touch *w)
 {
-    const bl_routine_spec *s = &bl_routine_table[c->routine];
-    bool wide = false;
-    r->routine = c->routine;
-    r->type = c->type;
-    memcpy(r->flag, c->flag, sizeof r->flag);
-    r->row_major = c->row_major;
-    r->active = w->active != 0;
-    r->read = w->access.read & 7;
-    r->write = (w->access.write | w->access.result) & 7;
-    r->assumed = (uint8_t)w->assumed;
-    r->symbol = c->symbol;
-    r->backend = c->backend->id;
-    r->seconds = -1;
-    r->caller = c->caller;
-    for (int i = 0; i < s->n_dims; i++) {
-        r->dim[i] = (int32_t)c->dim[i];
-        wide |= c->dim[i] != r->dim[i];
-    }
-    for (int i = 0; i < s->n_operands; i++) {
-        r->base[i] = c->operand[i].base;
-        r->ld[i] = (int32_t)c->operand[i].ld;
-        wide |= c->operand[i].ld != r->ld[i];
-    }
-    for (int i = 0; i < s->n_scalars; i++)
-        r->scalar[i] = c->scalar[i].value;
-    r->wide = wide;
-    r->extra = 0;
-    if (wide || w->access.scalars) {
-        if (!bl_grow(&t->extra, &t->extra_capacity, t->extras, sizeof *t->extra))
-            return false;
-        bl_extra *x = &t->extra[t->extras++];
-        memcpy(x->dim, c->dim, sizeof x->dim);
-        for (int i = 0; i < s->n_operands; i++)
-            x->ld[i] = c->operand[i].ld;
-        memcpy(x->scalar_shadow, w->scalar_shadow, sizeof x->scalar_shadow);
-        r->extra = (uint32_t)t->extras;
-    }
+    if (!bl_grow(&t->extra, &t->extra_capacity, t->extras, sizeof *t->extra))
+        return false;
+    bl_extra *x = &t->extra[t->extras++];
+    memcpy(x->dim, w->plan->dim, sizeof x->dim);
+    memcpy(x->ld, w->plan->ld, sizeof x->ld);
+    for (int i = 0; i < bl_routine_table[c->routine]->n_scalars; i++)
+        x->scalar_shadow[i] = w->scalar_shadow[i];
+    r->extra = (uint32_t)t->extras;
     return true;
 }
 
 void bl_unpack(const blasad_tape *t, const bl_record *r, bl_call *c)
 {
-    const bl_routine_spec *s = &bl_routine_table[r->routine];
+    const bl_routine_spec *s = bl_routine_table[r->routine];
     c->routine = r->routine;
     c->type = r->type;
+    c->size = (uint8_t)bl_element_size(r->type);
+    c->width = (uint8_t)bl_real_width(r->type);
     c->row_major = r->row_major;
     memcpy(c->flag, r->flag, sizeof c->flag);
     c->symbol = r->symbol;
@@ -130,71 +102,85 @@ static void out_of_memory(blasad_tape *t)
     bl_tape_fail(t, BLASAD_MEMORY, "no memory to record call %zu; the program went on, its gradient is lost", t->count);
 }
 
-/* Marks and copies what this call's adjoint will need. */
-static bool keep_needed(blasad_tape *t, const bl_call *c, const bl_touch *w, bl_record *r)
+/* What the adjoint needs of memory that may vanish is copied. */
+static bool copy_needed(blasad_tape *t, const bl_view *v, uint32_t *place)
 {
-    const bl_family *rule = bl_rules[c->routine];
-    unsigned needs = rule->needs(c, w->active);
-    for (int i = 0; i < bl_routine_table[c->routine].n_operands; i++) {
-        bl_region *g = w->region[i];
-        r->place[i] = g ? g->id : 0;
-        if (!(needs & BL_OPERAND(i)))
-            continue;
-        if (g) {
-            if (!bl_need(g, &w->view[i]))
-                return false;
-        } else {
-            size_t index;
-            if (!bl_copy_of(&t->copies, &t->values, &w->view[i], t->count, &index, &t->saved_bytes))
-                return false;
-            r->place[i] = BL_COPY | (uint32_t)index;
-        }
-    }
-    size_t work = rule->workspace(c, w->active);
-    if (work > t->workspace)
-        t->workspace = work;
+    size_t index;
+    if (!bl_copy_of(&t->copies, &t->values, v, t->count, &index, &t->saved_bytes))
+        return false;
+    *place = BL_COPY | (uint32_t)index;
     return true;
 }
 
 /* Saves what earlier calls, or this one, need of what is about to be overwritten. */
-static bool save_overwritten(blasad_tape *t, const bl_call *c, const bl_touch *w, bl_record *r)
+static bool save_overwritten(blasad_tape *t, bl_region *g, const bl_view *v, bl_record *r)
 {
-    bl_save *all = NULL;
-    for (int i = 0; i < bl_routine_table[c->routine].n_operands; i++) {
-        if (!(w->access.write & BL_OPERAND(i)) || !w->region[i] || !w->region[i]->need)
-            continue;
-        bl_save *s;
-        if (!bl_save_under(&t->values, w->region[i], &w->view[i], &s, &t->saved_bytes))
-            return false;
-        if (s) {
-            s->next = all;
-            all = s;
+    bl_save *s;
+    if (!bl_save_under(&t->values, g, v, &s, &t->saved_bytes))
+        return false;
+    if (!s)
+        return true;
+    if (r->saved) {
+        s->next = t->save[r->saved - 1];
+        t->save[r->saved - 1] = s;
+        return true;
+    }
+    if (!bl_grow(&t->save, &t->save_capacity, t->saves, sizeof *t->save))
+        return false;
+    t->save[t->saves++] = s;
+    r->saved = (uint32_t)t->saves;
+    return true;
+}
+
+/* Fills the record in, and marks, copies and saves values. */
+BL_HOT bool keep(blasad_tape *t, const bl_call *c, const bl_family *f, const bl_touch *w, bl_record *r)
+{
+    const bl_plan *p = w->plan;
+    bool good = true;
+    *r = p->head;
+    r->row_major = c->row_major;
+    r->assumed = (uint8_t)w->assumed;
+    r->symbol = c->symbol;
+    r->backend = c->backend->id;
+    r->caller = c->caller;
+    BL_UNROLL
+    for (int i = 0; i < f->spec->n_operands; i++) {
+        bl_region *g = w->region[i];
+        r->base[i] = c->operand[i].base;
+        if (g) {
+            r->place[i] = g->id;
+            if ((p->needs & BL_OPERAND(i)) && !bl_need_word(g, w->base[i], p->extent[i], p->view[i].columns)) {
+                const bl_view v = bl_touched_view(w, i);
+                good &= bl_need(g, &v);
+            }
+        } else if (p->needs & BL_OPERAND(i)) {
+            const bl_view v = bl_touched_view(w, i);
+            good &= copy_needed(t, &v, &r->place[i]);
         }
     }
-    r->saved = 0;
-    if (all) {
-        if (!bl_grow(&t->save, &t->save_capacity, t->saves, sizeof *t->save))
-            return false;
-        t->save[t->saves++] = all;
-        r->saved = (uint32_t)t->saves;
-    }
-    return true;
+    if (p->head.wide || p->access.scalars)
+        good &= add_extra(t, r, c, w);
+    BL_UNROLL
+    for (int i = 0; i < f->spec->n_operands; i++)
+        if (f->spec->operand[i].output && (p->access.write & BL_OPERAND(i)) && w->region[i] && w->region[i]->need) {
+            const bl_view v = bl_touched_view(w, i);
+            good &= save_overwritten(t, w->region[i], &v, r);
+        }
+    return good;
 }
 
 /* Undeclared memory that an inactive call fills is constant because a recorded call says so, and no assumption. */
 static bool note_scratch(blasad_tape *t, const bl_call *c, const bl_touch *w)
 {
-    for (int i = 0; i < bl_routine_table[c->routine].n_operands; i++) {
-        if (!(w->access.write & BL_OPERAND(i)) || w->region[i])
+    for (int i = 0; i < bl_routine_table[c->routine]->n_operands; i++) {
+        if (!(w->plan->access.write & BL_OPERAND(i)) || w->region[i])
             continue;
-        size_t j = 0;
-        while (j < t->scratches && memcmp(&t->scratch[j], &w->view[i], sizeof w->view[i]) != 0)
-            j++;
-        if (j < t->scratches)
+        const bl_view v = bl_touched_view(w, i);
+        if (bl_is_scratch(t, &v))
             continue;
         if (!bl_grow(&t->scratch, &t->scratch_capacity, t->scratches, sizeof *t->scratch))
             return false;
-        t->scratch[t->scratches++] = w->view[i];
+        t->scratch[t->scratches++] = v;
     }
     return true;
 }
@@ -204,10 +190,10 @@ static bool note_scratch(blasad_tape *t, const bl_call *c, const bl_touch *w)
 static bool touches(const blasad_tape *t, size_t index, const char *p, int width)
 {
     const bl_record *r = bl_record_at(t, index);
-    const bl_view number = {(char *)(uintptr_t)p, width, width, 1};
+    const bl_view number = bl_view_run((char *)(uintptr_t)p, width);
     bl_call c;
     bl_unpack(t, r, &c);
-    for (int i = 0; i < bl_routine_table[c.routine].n_operands; i++)
+    for (int i = 0; i < bl_routine_table[c.routine]->n_operands; i++)
         if ((r->read | r->write) >> i & 1) {
             const bl_view v = bl_operand_view(&c, i);
             if (bl_views_overlap(&v, &number))
@@ -231,7 +217,7 @@ void bl_changed(blasad_tape *t, const bl_region *r, const char *p, const char *w
     if (last < t->count) {
         const bl_record *e = bl_record_at(t, last);
         snprintf(since, sizeof since, "call %zu (%c%s, through %s)", last, bl_type_letter[e->type],
-                 bl_routine_table[e->routine].name, bl_symbol_table[e->symbol].name);
+                 bl_routine_table[e->routine]->name, bl_symbol_table[e->symbol].name);
     }
     bl_tape_fail(t, BLASAD_UNSEEN_WRITE, "%s changed at %p (byte %td from its lowest) between %s and %s, and no recorded call did "
                  "it; a derivative depends on it. Write it before the tape opens, or into memory of its own; verify=False "
@@ -241,19 +227,20 @@ void bl_changed(blasad_tape *t, const bl_region *r, const char *p, const char *w
 /* Before the call: what it reads of annotated memory, and what is saved, is as the last event left it. */
 static bool verify_before(blasad_tape *t, const bl_call *c, const bl_touch *w)
 {
-    const unsigned needs = bl_rules[c->routine]->needs(c, w->active);
+    const unsigned needs = w->plan->needs;
     char text[128];
-    for (int i = 0; i < bl_routine_table[c->routine].n_operands; i++) {
+    for (int i = 0; i < bl_routine_table[c->routine]->n_operands; i++) {
         bl_region *r = w->region[i];
         if (!r)
             continue;
+        const bl_view v = bl_touched_view(w, i);
         const char *bad = NULL;
-        if ((w->access.read & BL_OPERAND(i)) && (r->duplicated || (needs & BL_OPERAND(i))))
-            bad = bl_prints_check(r, &w->view[i]);
-        if (!bad && (w->access.write & BL_OPERAND(i)) && r->need)
-            for (int64_t j = 0; j < w->view[i].columns && !bad; j++) {
-                size_t from = bl_unit(r, bl_view_column(&w->view[i], j));
-                bad = bl_prints_check_bits(r, r->need, from, from + ((size_t)w->view[i].column >> r->shift));
+        if ((w->plan->access.read & BL_OPERAND(i)) && (r->duplicated || (needs & BL_OPERAND(i))))
+            bad = bl_prints_check(r, &v);
+        if (!bad && (w->plan->access.write & BL_OPERAND(i)) && r->need)
+            for (int64_t j = 0; j < v.columns && !bad; j++) {
+                size_t from = bl_unit(r, bl_view_column(&v, j));
+                bad = bl_prints_check_bits(r, r->need, from, from + ((size_t)v.column >> r->shift));
             }
         if (bad) {
             bl_changed(t, r, bad, bl_describe_call(t, c, text));
@@ -265,19 +252,20 @@ static bool verify_before(blasad_tape *t, const bl_call *c, const bl_touch *w)
 
 static void verify_after(const bl_call *c, const bl_touch *w)
 {
-    for (int i = 0; i < bl_routine_table[c->routine].n_operands; i++) {
+    for (int i = 0; i < bl_routine_table[c->routine]->n_operands; i++) {
         bl_region *r = w->region[i];
         if (!r)
             continue;
-        for (int64_t j = 0; j < w->view[i].columns; j++) {
-            size_t from = bl_unit(r, bl_view_column(&w->view[i], j));
-            bl_bits_set(r->seen, from, from + ((size_t)w->view[i].column >> r->shift));
+        const bl_view v = bl_touched_view(w, i);
+        for (int64_t j = 0; j < v.columns; j++) {
+            size_t from = bl_unit(r, bl_view_column(&v, j));
+            bl_bits_set(r->seen, from, from + ((size_t)v.column >> r->shift));
         }
-        if (w->access.write & BL_OPERAND(i)) {
+        if (w->plan->access.write & BL_OPERAND(i)) {
             if (r->duplicated)
-                bl_prints_stamp(r, &w->view[i]);
+                bl_prints_stamp(r, &v);
             else
-                bl_prints_drop(r, &w->view[i]);
+                bl_prints_drop(r, &v);
         }
     }
 }
@@ -291,79 +279,71 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static bool record(blasad_tape *t, bl_call *c, bl_touch *w, bl_record **out)
-{
-    if (!bl_touch_call(t, c, w))
-        return false;
-    const bool verify = !(t->options & BLASAD_NO_VERIFY);
-    if (verify && !verify_before(t, c, w))
-        return false;
-    bl_record *r = next_record(t);
-    if (!r || !pack(t, r, c, w)) {
-        out_of_memory(t);
-        return false;
-    }
-    if (t->mode == BLASAD_REVERSE) {
-        if (!keep_needed(t, c, w, r) || !save_overwritten(t, c, w, r)) {
-            out_of_memory(t);
-            return false;
-        }
-    } else {
-        r->saved = 0;
-        for (int i = 0; i < bl_routine_table[c->routine].n_operands; i++)
-            r->place[i] = w->region[i] ? w->region[i]->id : 0;
-        bl_tangent_call(t, c, w);
-    }
-    if (!w->active && !note_scratch(t, c, w)) {
-        out_of_memory(t);
-        return false;
-    }
-    *out = r;
-    return true;
-}
-
 /* One-element outputs are numbers that a program may pass on by value. */
 static bool note_returned(blasad_tape *t, const bl_call *c, const bl_touch *w)
 {
-    for (int i = 0; i < bl_routine_table[c->routine].n_operands; i++)
-        if ((w->access.write & BL_OPERAND(i)) && bl_view_bytes(&w->view[i]) == bl_element_size(c->type)) {
-            const bl_key key = bl_number_key(c->type, bl_load(c->type, w->view[i].base));
+    for (int i = 0; i < bl_routine_table[c->routine]->n_operands; i++)
+        if ((w->plan->access.write & BL_OPERAND(i)) && w->plan->extent[i] == c->size) {
+            const bl_key key = bl_number_key(c->type, bl_load(c->type, w->base[i]));
             if (key.tag && !bl_set_add(&t->returned, key))
                 return false;
         }
     return true;
 }
 
-void bl_layer_record(bl_layer *self, bl_call *c)
+/* Where the call is known not to fail any more, and not to be seen again afterwards, nothing is left to do after it. */
+BL_HOT bool before(blasad_tape *t, const bl_call *c, const bl_family *f)
+{
+    bl_touch *w = &t->touch;
+    const bool verify = !(t->options & BLASAD_NO_VERIFY);
+    if (!bl_touch_call(t, c, f, w) || (verify && !verify_before(t, c, w)))
+        return false;
+    bl_record *r = t->at;
+    if ((r == t->end && !more_records(t)) || !keep(t, c, f, w, r = t->at) || !(w->active || note_scratch(t, c, w))) {
+        out_of_memory(t);
+        return false;
+    }
+    t->at++;
+    t->count++;
+    t->assuming += w->assumed != 0;
+    if (t->mode == BLASAD_FORWARD)
+        bl_tangent_call(t, c, w);
+    if (w->plan->timed) {
+        w->record = r;
+        w->start = now();
+    }
+    return verify || w->plan->timed || (w->plan->single && w->active);
+}
+
+/* One copy of all this for each routine, its table folded in. */
+#define BEFORE(name, NAME)                                                                                             \
+    static bool before_##name(blasad_tape *t, const bl_call *c) { return before(t, c, &bl_family_##name); }
+BL_EACH_ROUTINE(BEFORE)
+
+bool bl_tape_before(bl_layer *self, const bl_call *c)
+{
+#define HANDLER(name, NAME) [BL_##NAME] = before_##name,
+    static bool (*const handlers[BL_FIRST_KERNEL])(blasad_tape *, const bl_call *) = {BL_EACH_ROUTINE(HANDLER)};
+    blasad_tape *t = (blasad_tape *)self;
+    return atomic_load_explicit(&t->error, memory_order_relaxed) == BLASAD_OK && handlers[c->routine](t, c);
+}
+
+void bl_tape_after(bl_layer *self, const bl_call *c)
 {
     blasad_tape *t = (blasad_tape *)self;
-    bl_touch w;
-    bl_record *r;
-    if (atomic_load_explicit(&t->error, memory_order_relaxed) != BLASAD_OK || !record(t, c, &w, &r)) {
-        bl_pass(self->below, c);
-        return;
-    }
-    double work = 1;
-    for (int i = 0; i < bl_routine_table[c->routine].n_dims; i++)
-        work *= (double)c->dim[i];
-    if (work >= TIMED) {
-        double start = now();
-        bl_pass(self->below, c);
-        r->seconds = (float)(now() - start);
-    } else {
-        bl_pass(self->below, c);
-    }
-    t->count++;
+    const bl_touch *w = &t->touch;
+    if (w->plan->timed)
+        w->record->seconds = (float)(now() - w->start);
     if (!(t->options & BLASAD_NO_VERIFY))
-        verify_after(c, &w);
-    if (w.active && !note_returned(t, c, &w))
+        verify_after(c, w);
+    if (w->plan->single && w->active && !note_returned(t, c, w))
         out_of_memory(t);
 }
 
-void bl_layer_refused(bl_layer *self, const bl_call *c, int argument)
+void bl_tape_refused(bl_layer *self, const bl_call *c, int argument)
 {
     blasad_tape *t = (blasad_tape *)self;
-    const bl_routine_spec *s = &bl_routine_table[c->routine];
+    const bl_routine_spec *s = bl_routine_table[c->routine];
     const bool cblas = bl_abi_is_cblas(bl_symbol_table[c->symbol].abi);
     char call[128], value[64] = "?";
     bl_describe_call(t, c, call);

@@ -30,6 +30,46 @@ typedef struct bl_record {
     uint32_t saved, extra;           /* 1 + index into the tape's arrays; 0: none */
 } bl_record;
 
+/* What follows from the shape of a call alone, its flags, sizes and scalars, whatever memory it is about. Loops repeat
+ * shapes, so a tape keeps the plan of each routine's last call. */
+typedef struct bl_plan {
+    uint8_t type; /* 255: none yet */
+    char flag[BL_MAX_FLAGS];
+    unsigned scalars; /* those in duplicated memory */
+    int64_t dim[BL_MAX_DIMS], ld[BL_MAX_OPERANDS];
+    bl_complex scalar[BL_MAX_SCALARS];
+
+    bl_access access;
+    bl_view view[BL_MAX_OPERANDS]; /* without a base (bl_touched_view) */
+    int64_t extent[BL_MAX_OPERANDS]; /* bytes from the first to behind the last element */
+    bool single;     /* an output is one element */
+    bool timed;      /* long enough for two clock readings */
+    unsigned active; /* the arguments that `needs` is for */
+    unsigned needs;
+    bl_record head; /* of every record of this shape */
+} bl_plan;
+
+/* What a call on its way through a tape touches. */
+typedef struct bl_touch {
+    char *base[BL_MAX_OPERANDS];
+    bl_region *region[BL_MAX_OPERANDS]; /* NULL: not accessed, or undeclared */
+    bl_region *scalar_region[BL_MAX_SCALARS];
+    void *scalar_shadow[BL_MAX_SCALARS]; /* NULL: constant, or without influence */
+    unsigned active;  /* operands and scalars with a shadow that are read */
+    unsigned assumed; /* operands that nobody declared */
+    const bl_plan *plan;
+    bl_record *record;
+    double start; /* of timed calls */
+} bl_touch;
+
+static inline bl_view bl_touched_view(const bl_touch *w, int i)
+{
+    bl_view v = w->plan->view[i];
+    v.base = w->base[i];
+    v.end = v.base + w->plan->extent[i];
+    return v;
+}
+
 #define BL_COPY (UINT32_C(1) << 31)
 
 typedef struct bl_extra {
@@ -50,8 +90,11 @@ struct blasad_tape {
     char *error_text; /* written before `error` is; under the lock */
 
     bl_regions regions;
+    bl_record *at, *end; /* where the next record goes */
     bl_record **chunk;
     size_t chunks, chunk_capacity, count;
+    bl_plan plan[BL_FIRST_KERNEL];
+    bl_touch touch; /* of the call in progress */
     bl_extra *extra;
     size_t extras, extra_capacity;
     bl_save **save;
@@ -63,26 +106,14 @@ struct blasad_tape {
     const void *last_address[BL_MAX_SCALARS];
     bl_view *scratch; /* undeclared memory that recorded calls wrote: constant, but no assumption */
     size_t scratches, scratch_capacity;
+    size_t assuming; /* calls that took an operand for constant */
     size_t saved_bytes;
     size_t workspace; /* the most that an adjoint needs */
     char *unexplained;
 };
 
-/* What a call on its way through a tape touches. */
-typedef struct bl_touch {
-    bl_view view[BL_MAX_OPERANDS];
-    bl_region *region[BL_MAX_OPERANDS];
-    void *scalar_shadow[BL_MAX_SCALARS];
-    bl_access access;
-    unsigned active;  /* operands and scalars with a shadow that are read */
-    unsigned assumed; /* operands that nobody declared */
-} bl_touch;
-
 /* The key of an active number, by its bits; tag 0 for 0 and +-1, which are in every program and tell nothing. */
 bl_key bl_number_key(int type, bl_complex value);
-
-/* touch.c: looks everything up and holds it against the contract. False: an error was left on the tape. */
-bool bl_touch_call(blasad_tape *t, const bl_call *c, bl_touch *w);
 
 /* tangent.c */
 void bl_tangent_call(blasad_tape *t, const bl_call *c, const bl_touch *w);
@@ -99,10 +130,11 @@ const char *bl_describe_call(const blasad_tape *t, const bl_call *c, char buffer
 /* The last recorded call before `before` that touched the number at p, as index; `before` if there is none. */
 size_t bl_last_touching(const blasad_tape *t, const char *p, int width, size_t before);
 void bl_changed(blasad_tape *t, const bl_region *r, const char *p, const char *when);
-void bl_layer_record(bl_layer *self, bl_call *c);
-void bl_layer_refused(bl_layer *self, const bl_call *c, int argument);
+bool bl_tape_before(bl_layer *self, const bl_call *c);
+void bl_tape_after(bl_layer *self, const bl_call *c);
+void bl_tape_refused(bl_layer *self, const bl_call *c, int argument);
 
-/* A call on this thread that touches memory active on another thread's tape leaves an ActivityError there (9). */
+/* Other threads have open tapes: if this call touches memory that is active on one, that tape gets an ActivityError (9). */
 void bl_guard_others(const bl_call *c);
 
 #endif

@@ -149,6 +149,7 @@ static int build(const bl_array *x, const char *label, bl_region **out)
     r->hi = lo + span;
     r->width = (uint8_t)x->width;
     r->shift = (uint8_t)x->shift;
+    r->misfit = (uint8_t)((1 << x->shift) - 1);
     if (merged < n) {
         r->member = calloc(bl_region_words(r), sizeof *r->member);
         if (!r->member)
@@ -289,6 +290,9 @@ int bl_regions_add(bl_regions *rs, const bl_array *x, bool duplicated, ptrdiff_t
     }
     rs->region[rs->count++] = r;
     r->id = (uint32_t)rs->count;
+    memset(rs->hint, 0, sizeof rs->hint);
+    rs->lo = rs->lo && rs->lo < r->lo ? rs->lo : r->lo;
+    rs->hi = rs->hi > r->hi ? rs->hi : r->hi;
     insert(&rs->primal, r->lo, r);
     if (duplicated)
         insert(&rs->shadow, r->lo + delta, r);
@@ -325,47 +329,42 @@ int64_t bl_region_owned(const bl_region *r, const bl_view *v)
     return bytes;
 }
 
-bl_region *bl_regions_find(bl_regions *rs, const bl_view *v, int slot, enum bl_cover *cover)
+bl_region bl_mixed;
+
+bl_region *bl_regions_search(bl_regions *rs, const bl_view *v, int slot)
 {
     const bl_index *x = &rs->primal;
     const bl_entry *e = x->entry;
-    const char *lo = v->base, *hi = bl_view_end(v);
     const size_t n = x->count;
-    size_t at = rs->hint[slot]; /* number of entries with lo <= base, if nothing has moved */
-    if (at > n || (at > 0 && e[at - 1].lo > lo) || (at < n && e[at].lo <= lo)) {
+    bl_hint *h = &rs->hint[slot];
+    if ((h->at > 0 && e[h->at - 1].lo > v->base) || (h->at < n && e[h->at].lo <= v->base)) {
         /* in address order the next one is what is wanted */
-        if (at < n && e[at].lo <= lo && (at + 1 == n || e[at + 1].lo > lo))
+        size_t at = h->at;
+        if (at < n && e[at].lo <= v->base && (at + 1 == n || e[at + 1].lo > v->base))
             at++;
         else
-            at = upper(x, lo);
-        rs->hint[slot] = at;
+            at = upper(x, v->base);
+        bl_region *r = at ? e[at - 1].region : NULL;
+        *h = (bl_hint){r ? r->lo : NULL, r && !r->member ? r->hi : NULL, r, at ? e[at - 1].reach : NULL,
+                       at < n ? e[at].lo : (char *)UINTPTR_MAX, at};
     }
-    if (at > 0) {
-        bl_region *r = e[at - 1].region;
-        if (hi <= r->hi && !r->member && !((size_t)(lo - r->lo) & (((size_t)1 << r->shift) - 1))) {
-            *cover = BL_INSIDE;
-            return r;
-        }
-    }
-    *cover = BL_OUTSIDE;
-    if ((at == 0 || e[at - 1].reach <= lo) && (at == n || e[at].lo >= hi))
+    const size_t at = h->at;
+    bool some = false;
+    if ((at == 0 || e[at - 1].reach <= v->base) && (at == n || e[at].lo >= v->end))
         return NULL;
-    for (size_t i = last_before(x, hi); i > 0 && e[i - 1].reach > lo; i--) {
+    for (size_t i = last_before(x, v->end); i > 0 && e[i - 1].reach > v->base; i--) {
         int64_t bytes = bl_region_owned(e[i - 1].region, v);
-        if (bytes == bl_view_bytes(v)) {
-            *cover = BL_INSIDE;
+        if (bytes == bl_view_bytes(v))
             return e[i - 1].region;
-        }
-        if (bytes > 0)
-            *cover = BL_MIXED;
+        some |= bytes > 0;
     }
-    return NULL;
+    return some ? &bl_mixed : NULL;
 }
 
 const bl_region *bl_regions_meet(const bl_regions *rs, const bl_view *v)
 {
     const bl_index *x = &rs->primal;
-    for (size_t i = last_before(x, bl_view_end(v)); i > 0 && x->entry[i - 1].reach > v->base; i--) {
+    for (size_t i = last_before(x, v->end); i > 0 && x->entry[i - 1].reach > v->base; i--) {
         const bl_region *r = x->entry[i - 1].region;
         if (r->duplicated && bl_region_owned(r, v) > 0)
             return r;

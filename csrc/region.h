@@ -26,6 +26,7 @@ typedef struct bl_region {
     bool touched;  /* by a recorded call */
     uint8_t width; /* of its real numbers; 0 until the first call tells */
     uint8_t shift; /* a unit is 1 << shift bytes */
+    uint8_t misfit; /* bits that no offset of a unit has */
     bool saved_from; /* some of its elements were saved: a replay needs a mirror */
     bool replaced;   /* by an annotation that contains it; no longer in an index */
     uint32_t id;
@@ -51,14 +52,25 @@ typedef struct bl_index {
 enum { BL_MAX_AXES = 64 };
 enum { BL_SLOTS = BL_MAX_OPERANDS + BL_MAX_SCALARS };
 
+/* Where the last search ended: the number of entries with lo <= the address. What lies inside the last of those regions,
+ * if it is without holes, or in the gap behind it, is then decided at once. */
+typedef struct bl_hint {
+    const char *lo, *hi; /* of the region; empty if it has holes */
+    bl_region *region;
+    const char *gap, *gap_end; /* memory that nobody annotated */
+    size_t at;
+} bl_hint;
+
 typedef struct bl_regions {
     bl_region **region; /* by id - 1 */
     size_t count, capacity;
     bl_index primal, shadow;
-    size_t hint[BL_SLOTS]; /* where each argument position was found last */
+    char *lo, *hi; /* all primal memory lies between */
+    bl_hint hint[BL_SLOTS]; /* where each argument position was found last */
 } bl_regions;
 
-enum bl_cover { BL_OUTSIDE, BL_INSIDE, BL_MIXED };
+/* What a search returns where some, but not all, elements are owned by one region. */
+extern bl_region bl_mixed;
 
 /* A matrix of any number of axes, as annotations come. Strides in bytes. */
 typedef struct bl_array {
@@ -76,8 +88,26 @@ int bl_regions_add(bl_regions *rs, const bl_array *x, bool duplicated, ptrdiff_t
                    bool (*touched)(const void *tape, const bl_region *), const void *tape, bl_region **added);
 void bl_regions_free(bl_regions *rs);
 
-/* The region that owns all elements of `v`; NULL with *cover telling whether none or some are owned. */
-bl_region *bl_regions_find(bl_regions *rs, const bl_view *v, int slot, enum bl_cover *cover);
+/* The region that owns all elements of `v`, NULL if none is owned, &bl_mixed in between. */
+bl_region *bl_regions_search(bl_regions *rs, const bl_view *v, int slot);
+
+static inline __attribute__((always_inline)) bool bl_regions_miss(const bl_regions *rs, const char *base,
+                                                                  const char *end, int slot)
+{
+    const bl_hint *h = &rs->hint[slot];
+    return (base >= h->gap && end <= h->gap_end) || end <= rs->lo || base >= rs->hi;
+}
+
+/* The same where the place of the last search decides, which is most of the time; NULL: search. */
+static inline __attribute__((always_inline)) bl_region *bl_regions_guess(const bl_regions *rs, const char *base,
+                                                                         const char *end, int slot)
+{
+    const bl_hint *h = &rs->hint[slot];
+    if (base < h->lo || end > h->hi || ((size_t)(base - h->lo) & h->region->misfit))
+        return NULL;
+    return h->region;
+}
+
 /* Bytes of v that are elements of r; a number that straddles two units of r is never wholly owned. */
 int64_t bl_region_owned(const bl_region *r, const bl_view *v);
 /* A duplicated region that owns some byte of v, or NULL; `rs` is only read. */
@@ -105,7 +135,11 @@ static inline uint64_t bl_mask(size_t from, size_t to) /* bits from..to-1 of one
 
 static inline void bl_bits_set(uint64_t *bits, size_t from, size_t to)
 {
-    BL_EACH_WORD(from, to, bits[word] |= mask)
+    size_t first = from / 64;
+    if (from < to && to <= first * 64 + 64) /* small operands lie in one word */
+        bits[first] |= bl_mask(from % 64, to - first * 64);
+    else
+        BL_EACH_WORD(from, to, bits[word] |= mask)
 }
 
 static inline size_t bl_bits_count(const uint64_t *bits, size_t from, size_t to)

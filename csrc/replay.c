@@ -21,8 +21,8 @@ static void ask_ahead(const blasad_tape *t, size_t index)
     if (r->wide)
         return;
     const int64_t size = bl_element_size(r->type);
-    for (int i = 0; i < bl_routine_table[r->routine].n_operands; i++) {
-        const bl_operand_spec *s = &bl_routine_table[r->routine].operand[i];
+    for (int i = 0; i < bl_routine_table[r->routine]->n_operands; i++) {
+        const bl_operand_spec *s = &bl_routine_table[r->routine]->operand[i];
         int64_t columns = s->cols == BL_DIM_ONE ? 1 : r->dim[s->cols], bytes = columns * r->ld[i] * size;
         if (!r->place[i] || (r->place[i] & BL_COPY) || bytes > ASK_LINES * LINE)
             continue;
@@ -81,7 +81,7 @@ int bl_replay(blasad_tape *t)
     bl_site site = {.path.below = bl_thread_state.top, .work = work};
     for (size_t index = t->count; index-- > 0;) {
         const bl_record *r = bl_record_at(t, index);
-        const bl_routine_spec *s = &bl_routine_table[r->routine];
+        const bl_routine_spec *s = bl_routine_table[r->routine];
         if (index >= AHEAD)
             ask_ahead(t, index - AHEAD);
         for (const bl_save *save = r->saved ? t->save[r->saved - 1] : NULL; save; save = save->next)

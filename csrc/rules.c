@@ -1,5 +1,4 @@
-#include "rules.h"
+#include "families.h"
 
-const bl_family *const bl_rules[BL_FIRST_KERNEL] = {
-    [BL_GEMM] = &bl_gemm_family,
-};
+#define FAMILY(name, NAME) [BL_##NAME] = &bl_family_##name,
+const bl_family *const bl_rules[BL_FIRST_KERNEL] = {BL_EACH_ROUTINE(FAMILY)};

@@ -29,6 +29,7 @@ typedef struct bl_site {
 } bl_site;
 
 typedef struct bl_family {
+    const bl_routine_spec *spec;
     void (*access)(const bl_call *c, bl_access *a);
     /* Operands whose values the adjoint needs, given the active arguments. */
     unsigned (*needs)(const bl_call *c, unsigned active);
@@ -39,6 +40,8 @@ typedef struct bl_family {
 
 /* One for each exported routine. */
 extern const bl_family *const bl_rules[BL_FIRST_KERNEL];
-extern const bl_family bl_gemm_family;
+
+void bl_gemm_tangent(const bl_site *s);
+void bl_gemm_adjoint(const bl_site *s);
 
 #endif

@@ -9,89 +9,7 @@
  * The real case: M. B. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
  * differentiation", 2008, section 2.2; the complex one by reading each number as a pair.
  */
-#include "rules.h"
-
-enum { A, B, C };
-enum { ALPHA, BETA };
-
-typedef struct gemm {
-    int type;
-    char ta, tb; /* real types: N or T only */
-    int64_t m, n, k;
-    bl_complex alpha, beta;
-} gemm;
-
-static gemm read_gemm(const bl_call *c)
-{
-    bool z = bl_is_complex(c->type);
-    char ta = c->flag[0], tb = c->flag[1];
-    return (gemm){c->type, !z && ta == 'C' ? 'T' : ta, !z && tb == 'C' ? 'T' : tb, c->dim[0], c->dim[1], c->dim[2],
-                  c->scalar[ALPHA].value, c->scalar[BETA].value};
-}
-
-static void gemm_access(const bl_call *c, bl_access *a)
-{
-    const int64_t m = c->dim[0], n = c->dim[1], k = c->dim[2];
-    bool zero = bl_equals(c->scalar[ALPHA].value, 0), product = k > 0 && !zero;
-    bool keeps = bl_equals(c->scalar[BETA].value, 1), clears = bl_equals(c->scalar[BETA].value, 0);
-    *a = (bl_access){.scalars = a->scalars};
-    if (m == 0 || n == 0) {
-        a->scalars = 0;
-        return;
-    }
-    if (k == 0)
-        a->scalars &= ~BL_SCALAR(ALPHA);
-    bool stores = product || !keeps; /* else the reference returns at once */
-    /* An active scalar has a derivative also where its value makes the routine skip work. */
-    if (product || (a->scalars & BL_SCALAR(ALPHA)))
-        a->read |= BL_OPERAND(A) | BL_OPERAND(B);
-    if ((stores && !clears) || (a->scalars & BL_SCALAR(BETA)))
-        a->read |= BL_OPERAND(C);
-    if (stores)
-        a->write |= BL_OPERAND(C);
-    if (stores || a->scalars)
-        a->result |= BL_OPERAND(C);
-}
-
-static unsigned gemm_needs(const bl_call *c, unsigned active)
-{
-    bool zero = bl_equals(c->scalar[ALPHA].value, 0);
-    unsigned needs = 0;
-    if (c->dim[0] == 0 || c->dim[1] == 0)
-        return 0;
-    if (c->dim[2] > 0 && ((active & BL_SCALAR(ALPHA)) || (!zero && (active & BL_OPERAND(B)))))
-        needs |= BL_OPERAND(A);
-    if (c->dim[2] > 0 && ((active & BL_SCALAR(ALPHA)) || (!zero && (active & BL_OPERAND(A)))))
-        needs |= BL_OPERAND(B);
-    if (active & BL_SCALAR(BETA))
-        needs |= BL_OPERAND(C);
-    return needs;
-}
-
-/* BLAS has no op that conjugates without transposing: such an operand is conjugated into workspace. 'R' says so. */
-static char adjoint_of(char op) { return op == 'N' ? 'C' : op == 'C' ? 'N' : 'R'; }   /* of op(X)^H */
-static char conjugate_of(char op) { return op == 'N' ? 'R' : op == 'T' ? 'C' : 'T'; } /* of conj(op(X)) */
-
-/* The op with which the other operand enters dA (dB likewise, the product being symmetric under (AB)^T = B^T A^T). */
-static char partner_op(char own, char other)
-{
-    return own == 'N' ? adjoint_of(other) : own == 'T' ? conjugate_of(other) : other;
-}
-
-static size_t round_up(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
-
-static size_t gemm_workspace(const bl_call *c, unsigned active)
-{
-    const gemm g = read_gemm(c);
-    const size_t size = (size_t)bl_element_size(c->type);
-    const size_t a = round_up((size_t)(g.m * g.k) * size), b = round_up((size_t)(g.k * g.n) * size);
-    bool alpha = active & BL_SCALAR(ALPHA), z = bl_is_complex(c->type);
-    if (!alpha && !z)
-        return 0;
-    size_t product = alpha ? a : 0;
-    size_t for_a = z && partner_op(g.ta, g.tb) == 'R' ? b : 0, for_b = z && partner_op(g.tb, g.ta) == 'R' ? a : 0;
-    return product + (for_a > for_b ? for_a : for_b);
-}
+#include "access_level3.h"
 
 /* X with `op` as BLAS can take it: for 'R' conj(X), made in `work`. */
 static bl_matrix with_op(const bl_site *s, int type, char *op, int64_t rows, int64_t cols, bl_matrix x, char *work)
@@ -114,7 +32,7 @@ static bl_matrix values(const bl_site *s, int i)
 }
 static bl_matrix shadow(const bl_site *s, int i) { return (bl_matrix){s->shadow[i], s->shadow_ld[i]}; }
 
-static void gemm_tangent(const bl_site *s)
+void bl_gemm_tangent(const bl_site *s)
 {
     const gemm g = read_gemm(s->call);
     const bl_path *to = &s->path;
@@ -126,7 +44,7 @@ static void gemm_tangent(const bl_site *s)
         bl_maxpby(to, g.type, g.m, g.n, bl_load(g.type, s->scalar_shadow[BETA]), values(s, C), beta, dc);
         beta = BL_ONE;
     }
-    if (g.k > 0 && !bl_equals(g.alpha, 0)) {
+    if (g.k > 0 && !bl_is_zero(g.alpha)) {
         if (s->shadow[A]) {
             bl_gemm(to, g.type, g.ta, g.tb, g.m, g.n, g.k, g.alpha, shadow(s, A), b, beta, dc);
             beta = BL_ONE;
@@ -140,11 +58,11 @@ static void gemm_tangent(const bl_site *s)
         bl_gemm(to, g.type, g.ta, g.tb, g.m, g.n, g.k, bl_load(g.type, s->scalar_shadow[ALPHA]), a, b, beta, dc);
         beta = BL_ONE;
     }
-    if (!bl_equals(beta, 1))
+    if (!bl_is_one(beta))
         bl_mscal(to, g.type, g.m, g.n, beta, dc);
 }
 
-static void gemm_adjoint(const bl_site *s)
+void bl_gemm_adjoint(const bl_site *s)
 {
     const gemm g = read_gemm(s->call);
     const bl_path *to = &s->path;
@@ -156,7 +74,7 @@ static void gemm_adjoint(const bl_site *s)
 
     const int64_t rows_a = g.ta == 'N' ? g.m : g.k, cols_a = g.ta == 'N' ? g.k : g.m;
     const int64_t rows_b = g.tb == 'N' ? g.k : g.n, cols_b = g.tb == 'N' ? g.n : g.k;
-    bool zero = bl_equals(g.alpha, 0);
+    bool zero = bl_is_zero(g.alpha);
     void *dalpha = g.k > 0 ? s->scalar_shadow[ALPHA] : NULL;
     if (g.k > 0 && (dalpha || (!zero && s->shadow[A]))) {
         /* dA: the product, scaled, is added to the shadow; with alpha active it is made unscaled first, since
@@ -190,8 +108,6 @@ static void gemm_adjoint(const bl_site *s)
         else
             bl_gemm(to, g.type, g.tb, op, g.n, g.k, g.m, scale, G, x, BL_ONE, shadow(s, B));
     }
-    if (!bl_equals(g.beta, 1))
+    if (!bl_is_one(g.beta))
         bl_mscal(to, g.type, g.m, g.n, bl_conj(g.beta), G);
 }
-
-const bl_family bl_gemm_family = {gemm_access, gemm_needs, gemm_workspace, gemm_tangent, gemm_adjoint};

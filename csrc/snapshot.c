@@ -3,18 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool bl_need(bl_region *r, const bl_view *v)
+bool bl_need_begin(bl_region *r)
 {
-    if (!r->need) {
-        r->need = bl_region_units(r) <= 64 ? &r->need_small : calloc(bl_region_words(r), sizeof *r->need);
-        if (!r->need)
-            return false;
-    }
-    for (int64_t j = 0; j < v->columns; j++) {
-        size_t from = bl_unit(r, bl_view_column(v, j));
-        bl_bits_set(r->need, from, from + ((size_t)v->column >> r->shift));
-    }
-    return true;
+    r->need = bl_region_units(r) <= 64 ? &r->need_small : calloc(bl_region_words(r), sizeof *r->need);
+    return r->need != NULL;
 }
 
 /* Calls of `body` with each run [from, end) of needed units under v. */

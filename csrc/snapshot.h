@@ -35,8 +35,29 @@ typedef struct bl_copies {
     size_t buckets;
 } bl_copies;
 
+bool bl_need_begin(bl_region *r);
+
 /* Sets the need bits of v's elements. False if memory is short. */
-bool bl_need(bl_region *r, const bl_view *v);
+static inline bool bl_need(bl_region *r, const bl_view *v)
+{
+    if (!r->need && !bl_need_begin(r))
+        return false;
+    for (int64_t j = 0; j < v->columns; j++) {
+        const size_t from = bl_unit(r, bl_view_column(v, j));
+        bl_bits_set(r->need, from, from + ((size_t)v->column >> r->shift));
+    }
+    return true;
+}
+
+/* The same where it is one word that changes, as it is for small operands without holes; false: call bl_need. */
+static inline bool bl_need_word(bl_region *r, const char *base, int64_t bytes, int64_t columns)
+{
+    const size_t from = bl_unit(r, base), units = (size_t)bytes >> r->shift;
+    if (columns != 1 || !r->need || from % 64 + units > 64)
+        return false;
+    r->need[from / 64] |= ~UINT64_C(0) >> (64 - units) << from % 64;
+    return true;
+}
 
 /* Saves what is needed of v and clears its bits. *out is NULL where nothing was; *bytes grows by what was saved. */
 bool bl_save_under(bl_arena *values, bl_region *r, const bl_view *v, bl_save **out, size_t *bytes);

@@ -1,9 +1,9 @@
 /* Forward mode: tangents are propagated at the call, before it changes the values that they depend on. */
-#include "record.h"
+#include "touch.h"
 
 void bl_tangent_call(blasad_tape *t, const bl_call *c, const bl_touch *w)
 {
-    const bl_routine_spec *s = &bl_routine_table[c->routine];
+    const bl_routine_spec *s = bl_routine_table[c->routine];
     bl_site site = {.call = c, .path = {t->layer.below, c->backend, c->symbol}};
     for (int i = 0; i < s->n_operands; i++) {
         const bl_region *r = w->region[i];

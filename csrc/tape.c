@@ -35,8 +35,11 @@ BL_EXPORT blasad_tape *blasad_tape_new(int mode, int options)
         bl_fail(BLASAD_MEMORY, "no memory for a tape");
         return NULL;
     }
-    t->layer.call = bl_layer_record;
-    t->layer.refused = bl_layer_refused;
+    t->layer.before = bl_tape_before;
+    t->layer.after = bl_tape_after;
+    t->layer.refused = bl_tape_refused;
+    for (int i = 0; i < BL_FIRST_KERNEL; i++)
+        t->plan[i].type = UINT8_MAX;
     t->mode = mode;
     t->options = options;
     return t;
@@ -95,7 +98,7 @@ static void verify_end(blasad_tape *t)
             }
             continue;
         }
-        const bl_view whole = {r->lo, r->hi - r->lo, r->hi - r->lo, 1};
+        const bl_view whole = bl_view_run(r->lo, r->hi - r->lo);
         bad = r->member ? bl_prints_check_bits(r, r->member, 0, units) : bl_prints_check(r, &whole);
         if (!bad)
             continue;
@@ -189,7 +192,7 @@ static bool touched(const void *tape, const bl_region *r)
         const bl_record *e = bl_record_at(t, k);
         bl_call c;
         bl_unpack(t, e, &c);
-        for (int i = 0; i < bl_routine_table[c.routine].n_operands; i++) {
+        for (int i = 0; i < bl_routine_table[c.routine]->n_operands; i++) {
             if (!((e->read | e->write) >> i & 1) || (e->place[i] && !(e->place[i] & BL_COPY)))
                 continue;
             const bl_view v = bl_operand_view(&c, i);
@@ -200,7 +203,7 @@ static bool touched(const void *tape, const bl_region *r)
     for (size_t i = 0; i < t->addresses.slots; i++)
         if (t->addresses.slot[i].tag) {
             const int64_t size = t->addresses.slot[i].tag;
-            const bl_view v = {(char *)(uintptr_t)t->addresses.slot[i].a, size, size, 1};
+            const bl_view v = bl_view_run((char *)(uintptr_t)t->addresses.slot[i].a, size);
             if (bl_region_owned(r, &v) > 0)
                 return true;
         }
@@ -265,13 +268,22 @@ BL_EXPORT size_t blasad_tape_length(const blasad_tape *t) { return t->count; }
 BL_EXPORT size_t blasad_tape_saved_bytes(const blasad_tape *t) { return t->saved_bytes; }
 BL_EXPORT const char *blasad_tape_unexplained(const blasad_tape *t) { return t->unexplained ? t->unexplained : ""; }
 
+BL_EXPORT size_t blasad_tape_assuming(const blasad_tape *t, size_t index)
+{
+    if (t->assuming == 0)
+        return t->count;
+    while (index < t->count && !bl_record_at(t, index)->assumed)
+        index++;
+    return index;
+}
+
 static size_t saved_bytes(const blasad_tape *t, size_t index, const bl_record *e)
 {
     size_t bytes = 0;
     for (const bl_save *s = e->saved ? t->save[e->saved - 1] : NULL; s; s = s->next)
         for (size_t i = 0; i < s->runs; i++)
             bytes += s->run[i].count << s->region->shift;
-    for (int i = 0; i < bl_routine_table[e->routine].n_operands; i++)
+    for (int i = 0; i < bl_routine_table[e->routine]->n_operands; i++)
         if (e->place[i] & BL_COPY) {
             const bl_copy *copy = &t->copies.copy[e->place[i] & ~BL_COPY];
             bool again = false; /* the same copy for two operands counts once */
@@ -301,7 +313,7 @@ BL_EXPORT int blasad_tape_call(const blasad_tape *t, size_t index, blasad_call *
     if (index >= t->count)
         return bl_fail(BLASAD_VALUE, "call %zu of a tape of %zu", index, t->count);
     const bl_record *e = bl_record_at(t, index);
-    const bl_routine_spec *s = &bl_routine_table[e->routine];
+    const bl_routine_spec *s = bl_routine_table[e->routine];
     bl_call c;
     bl_unpack(t, e, &c);
     *out = (blasad_call){.routine = s->name, .symbol = bl_symbol_table[e->symbol].name, .type = e->type,
@@ -354,9 +366,7 @@ BL_EXPORT int blasad_tape_call(const blasad_tape *t, size_t index, blasad_call *
 
 void bl_guard_others(const bl_call *c)
 {
-    if (atomic_load_explicit(&bl_armed, memory_order_relaxed) <= bl_thread_state.depth)
-        return;
-    const bl_routine_spec *s = &bl_routine_table[c->routine];
+    const bl_routine_spec *s = bl_routine_table[c->routine];
     bl_access a = {.scalars = 0};
     bl_rules[c->routine]->access(c, &a);
     bl_tapes_lock();
@@ -372,7 +382,7 @@ void bl_guard_others(const bl_call *c)
         for (int i = 0; i < s->n_scalars && !r; i++)
             if (c->scalar[i].address) {
                 const int64_t size = bl_element_size(c->type);
-                const bl_view v = {c->scalar[i].address, size, size, 1};
+                const bl_view v = bl_view_run(c->scalar[i].address, size);
                 r = bl_regions_meet(&t->regions, &v);
             }
         if (!r)

@@ -4,7 +4,8 @@
     python tools/gen_entries.py csrc/routines.toml OUTDIR
 
 routines.h    enums of routines and symbols
-table.c       the table of routines (call.h)
+specs.h       what each routine looks like, as constants that a compiler can fold; a list of the exported ones
+table.c       the same by number (call.h)
 entries.c     one entry per routine, type and ABI: arguments -> canonical call; the table of symbols (entry.h)
 callers.c     the way back: canonical call -> arguments of the BLAS
 names.inc     the thunk of every exported name, for thunk.S
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REAL = {"s": "float", "d": "double", "c": "float", "z": "double"}
+WIDTH = {"s": 4, "d": 8, "c": 4, "z": 8}
+SIZE = {"s": 4, "d": 8, "c": 8, "z": 16}
 ABIS = ("f32", "f64", "c32", "c64")
 # Decorations seen in the wild: reference, reference ILP64, OpenBLAS with suffix 64, and SciPy's and NumPy's wheels.
 NAMES = {
@@ -124,7 +127,8 @@ def entry(r: Routine, t: str, abi: str) -> str:
     head = [f"static void bl_{t}{r.name}_{abi}({parameters(r, t, abi)})", "{",
             "    const bl_binding *g = bl_thread_state.bound;", "    void (*real)(void) = bl_quiet(g);",
             "    if (real) {", f"        (({pointer(r, t, abi)})real)({given});", "        return;", "    }", "    bl_call call;",
-            f"    call.routine = BL_{r.name.upper()}, call.type = BL_{t.upper()}, call.caller = __builtin_return_address(0);"]
+            f"    call.routine = BL_{r.name.upper()}, call.type = BL_{t.upper()}, "
+            f"call.size = {SIZE[t]}, call.width = {WIDTH[t]}, call.caller = __builtin_return_address(0);"]
     if fortran:
         body = ["    call.row_major = false;"] + [f"    {line}" for line in fill({})]
         argument = f"({r.check()})"
@@ -132,7 +136,9 @@ def entry(r: Routine, t: str, abi: str) -> str:
         body = ["    call.row_major = layout == 101;", "    if (call.row_major) {", *(f"        {x}" for x in fill(r.swap)),
                 "    } else {", *(f"        {x}" for x in fill({})), "    }"]
         argument = f"(layout != 101 && layout != 102 ? BL_BAD_LAYOUT : {r.check()})"
-    tail = [f"    if (!bl_enter(&call, g, {argument}))", f"        (({pointer(r, t, abi)})g->real)({given});", "}", ""]
+    tail = [f"    const enum bl_next next = bl_enter(&call, g, {argument});", "    if (next == BL_DONE)",
+            "        return;", f"    (({pointer(r, t, abi)})g->real)({given});",
+            "    if (next >= BL_CALL)", "        bl_thread_state.inside = false;", "    if (next == BL_CALL_AFTER)", "        bl_leave(&call);", "}", ""]
     return "\n".join(head + body + tail)
 
 
@@ -174,9 +180,9 @@ def spec(r: Routine) -> tuple[str, str]:
     operands = ", ".join(
         f'{{"{o["name"]}", {str(o["role"] != "in").lower()}, {where(o["rows"], "BL_DIM_ONE")}, '
         f'{where(o["cols"], "BL_DIM_ONE")}, {where(o.get("trans"), "BL_NEVER")}}}' for o in r.operands)
-    row = (f'    [BL_{r.name.upper()}] = {{"{r.name}", {r.name}_flags, {r.name}_dims, {r.name}_scalars, '
+    row = (f'static const bl_routine_spec bl_spec_{r.name} = {{"{r.name}", {r.name}_flags, {r.name}_dims, {r.name}_scalars, '
            f'{r.name}_arguments, {r.name}_row_major, {len(r.of("flag"))}, {len(r.of("dim"))}, '
-           f'{len(r.of("scalar"))}, {len(r.operands)}, {{{operands}}}}},')
+           f'{len(r.of("scalar"))}, {len(r.operands)}, {{{operands}}}}};')
     return "\n".join(arrays), row
 
 
@@ -193,8 +199,12 @@ def main(source: str, out: str) -> None:
             f"enum bl_routine {{ {', '.join(f'BL_{r.name.upper()}' for r in everything)}, BL_ROUTINES }};",
             f"#define BL_FIRST_KERNEL BL_{everything[len(routines)].name.upper()}",
             f"enum {{ BL_SYMBOLS = {len(names)} }};", "#endif", ""]),
+        "specs.h": "\n".join([
+            "#ifndef BL_SPECS_H", "#define BL_SPECS_H", '#include "call.h"', *arrays, *rows,
+            f"#define BL_EACH_ROUTINE(X) {' '.join(f'X({r.name}, {r.name.upper()})' for r in routines)}", "#endif", ""]),
         "table.c": "\n".join([
-            '#include "call.h"', *arrays, "const bl_routine_spec bl_routine_table[BL_ROUTINES] = {", *rows, "};", ""]),
+            '#include "specs.h"', "const bl_routine_spec *const bl_routine_table[BL_ROUTINES] = {",
+            *(f"    [BL_{r.name.upper()}] = &bl_spec_{r.name}," for r in everything), "};", ""]),
         "entries.c": "\n".join([
             '#include "entry.h"', "", *(entry(*b) for b in bodies),
             *(f"void blasad_entry_{n}(void);" for n, *_ in names),
@@ -208,12 +218,9 @@ def main(source: str, out: str) -> None:
             '#include "backend.h"', "",
             "static int bl_cblas_flag(char c) { return c == 'N' ? 111 : c == 'T' ? 112 : c == 'C' ? 113 : 0; }", "",
             *(caller(*b) for b in bodies),
-            "typedef void (*caller)(const bl_call *, void (*)(void));",
-            "static const caller callers[BL_FIRST_KERNEL][4][BL_ABIS] = {",
+            "const bl_caller bl_callers[BL_FIRST_KERNEL][4][BL_ABIS] = {",
             *(f"    [BL_{r.name.upper()}][BL_{t.upper()}][BL_{abi.upper()}] = call_{t}{r.name}_{abi},"
-              for r, t, abi in bodies), "};", "",
-            "void bl_call_blas(const bl_call *c, void (*f)(void), int abi) { callers[c->routine][c->type][abi](c, f); }",
-            ""]),
+              for r, t, abi in bodies), "};", ""]),
         "names.inc": "".join(f"BL_NAME {n}, {i}\n" for i, (n, *_) in enumerate(names)),
         "names_cdef.h": "".join(f"void {n}({parameters(r, t, abi)});\n" for n, r, t, abi in names),
         "names_map.h": "".join(f"#define {n} blasad_entry_{n}\n" for n, *_ in names),

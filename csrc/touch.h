@@ -1,0 +1,180 @@
+/* What a call touches: its elements looked up in the tape's annotations, and held against the contract.
+ *
+ * Recording runs this at every call, so it is inlined once for each routine, with the routine's table folded in. What
+ * is wrong with a call is found out again, slowly and with words, by touch.c.
+ */
+#ifndef BL_TOUCH_H
+#define BL_TOUCH_H
+
+#include "record.h"
+
+#define BL_HOT static inline __attribute__((always_inline))
+/* Ahead of loops over the arguments of one routine: their number is a constant where this is inlined. */
+#define BL_UNROLL _Pragma("GCC unroll 8")
+
+/* Makes a plan: for a shape and the scalars that have a shadow; and what it says for a set of active arguments. */
+void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scalars);
+void bl_plan_active(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_family *f, unsigned active);
+
+/* Tells the tape what is wrong with the call: that which made bl_touch_call return false. */
+void bl_refuse_scalar(blasad_tape *t, const bl_call *c, int i);
+void bl_refuse_width(blasad_tape *t, const bl_call *c, const bl_region *r);
+void bl_refuse_mixed(blasad_tape *t, const bl_call *c, int i);
+void bl_refuse_output(blasad_tape *t, const bl_call *c, const bl_touch *w, int i);
+void bl_refuse_assumed(blasad_tape *t, const bl_call *c, int i);
+void bl_refuse_returned(blasad_tape *t, const bl_call *c, int i);
+bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w);
+
+/* Remembers where a constant scalar was read: to annotate that memory afterwards would be too late. */
+bool bl_note_address(blasad_tape *t, const bl_call *c, int i);
+/* Was v written by recorded calls, without anything active? Then it is constant, and no assumption. */
+bool bl_is_scratch(const blasad_tape *t, const bl_view *v);
+bool bl_is_returned(const blasad_tape *t, int type, bl_complex x);
+
+BL_HOT bool bl_fits_width(blasad_tape *t, const bl_call *c, bl_region *r)
+{
+    const int width = c->width;
+    if (__builtin_expect(r->width != width, 0)) {
+        if (r->width != 0) {
+            bl_refuse_width(t, c, r);
+            return false;
+        }
+        r->width = (uint8_t)width;
+    }
+    r->touched = true;
+    return true;
+}
+
+BL_HOT bool bl_touch_scalar(blasad_tape *t, const bl_call *c, int i, bl_touch *w)
+{
+    char *p = c->scalar[i].address;
+    w->scalar_region[i] = NULL;
+    w->scalar_shadow[i] = NULL;
+    if (!p)
+        return true;
+    const int64_t size = c->size;
+    bl_region *r = NULL;
+    if (!bl_regions_miss(&t->regions, p, p + size, BL_SCALAR_BIT + i)) {
+        const bl_view v = bl_view_run(p, size);
+        r = bl_regions_search(&t->regions, &v, BL_SCALAR_BIT + i);
+    }
+    if (!r)
+        return p == t->last_address[i] || bl_note_address(t, c, i);
+    if (r == &bl_mixed) {
+        bl_refuse_scalar(t, c, i);
+        return false;
+    }
+    if (!bl_fits_width(t, c, r))
+        return false;
+    w->scalar_region[i] = r;
+    if (r->duplicated)
+        w->scalar_shadow[i] = p + r->delta;
+    return true;
+}
+
+BL_HOT bool bl_plan_is_for(const bl_plan *p, const bl_call *c, const bl_routine_spec *s, unsigned scalars)
+{
+    uint64_t differ = (uint64_t)(p->type ^ c->type) | (p->scalars ^ scalars);
+    BL_UNROLL
+    for (int i = 0; i < s->n_flags; i++)
+        differ |= (uint64_t)(p->flag[i] ^ c->flag[i]);
+    BL_UNROLL
+    for (int i = 0; i < s->n_dims; i++)
+        differ |= (uint64_t)(p->dim[i] ^ c->dim[i]);
+    BL_UNROLL
+    for (int i = 0; i < s->n_operands; i++)
+        differ |= (uint64_t)(p->ld[i] ^ c->operand[i].ld);
+    BL_UNROLL
+    for (int i = 0; i < s->n_scalars; i++)
+        differ |= (bl_bits(p->scalar[i].re) ^ bl_bits(c->scalar[i].value.re)) |
+                  (bl_bits(p->scalar[i].im) ^ bl_bits(c->scalar[i].value.im));
+    return differ == 0;
+}
+
+/* False: an error was left on the tape. */
+BL_HOT bool bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, bl_touch *w)
+{
+    const bl_routine_spec *s = f->spec;
+    unsigned duplicated = 0, scalars = 0, assumed = 0;
+    BL_UNROLL
+    for (int i = 0; i < s->n_scalars; i++) {
+        if (!bl_touch_scalar(t, c, i, w))
+            return false;
+        scalars |= w->scalar_shadow[i] ? BL_SCALAR(i) : 0;
+    }
+    bl_plan *p = &t->plan[c->routine];
+    if (!bl_plan_is_for(p, c, s, scalars))
+        bl_plan_for(p, c, f, scalars);
+    w->plan = p;
+    const unsigned out = p->access.write | p->access.result, all = p->access.read | out;
+    BL_UNROLL
+    for (int i = 0; i < s->n_operands; i++) {
+        w->region[i] = NULL;
+        if (!(all & BL_OPERAND(i)))
+            continue;
+        char *base = c->operand[i].base;
+        w->base[i] = base;
+        bl_region *r = bl_regions_guess(&t->regions, base, base + p->extent[i], i);
+        if (!r) {
+            const bl_view v = bl_touched_view(w, i);
+            r = bl_regions_search(&t->regions, &v, i);
+        }
+        if (r == &bl_mixed) {
+            bl_refuse_mixed(t, c, i);
+            return false;
+        }
+        if (r) {
+            if (!bl_fits_width(t, c, r))
+                return false;
+            w->region[i] = r;
+            duplicated |= (unsigned)r->duplicated << i;
+        } else if (p->access.read & BL_OPERAND(i)) {
+            const bl_view v = bl_touched_view(w, i);
+            assumed |= bl_is_scratch(t, &v) ? 0 : BL_OPERAND(i);
+        }
+    }
+    const unsigned active = (p->access.read & duplicated) | p->access.scalars;
+    w->active = active;
+    w->assumed = assumed;
+    if (p->access.scalars != scalars)
+        BL_UNROLL
+        for (int i = 0; i < s->n_scalars; i++)
+            if (!(p->access.scalars & BL_SCALAR(i)))
+                w->scalar_shadow[i] = NULL;
+    if (duplicated | p->access.scalars) { /* section 5 */
+        bool overlap = false;
+        BL_UNROLL
+        for (int o = 0; o < s->n_operands; o++)
+            if (s->operand[o].output && (out & BL_OPERAND(o))) {
+                BL_UNROLL
+                for (int i = 0; i < s->n_operands; i++)
+                    overlap |= i != o && (all & BL_OPERAND(i)) && w->base[o] < w->base[i] + p->extent[i] &&
+                               w->base[i] < w->base[o] + p->extent[o];
+                BL_UNROLL
+                for (int i = 0; i < s->n_scalars; i++)
+                    overlap |= w->scalar_region[i] != NULL;
+            }
+        if (overlap && !bl_check_aliases(t, c, w))
+            return false;
+    }
+    if (active && (out & ~duplicated)) {
+        bl_refuse_output(t, c, w, __builtin_ctz(out & ~duplicated));
+        return false;
+    }
+    if (t->returned.count)
+        BL_UNROLL
+        for (int i = 0; i < s->n_scalars; i++)
+            if (!w->scalar_shadow[i] && bl_is_returned(t, c->type, c->scalar[i].value)) {
+                bl_refuse_returned(t, c, i);
+                return false;
+            }
+    if (assumed && (t->options & BLASAD_UNDECLARED_ERROR)) {
+        bl_refuse_assumed(t, c, __builtin_ctz(assumed));
+        return false;
+    }
+    if (active != p->active)
+        bl_plan_active(t, p, c, f, active);
+    return true;
+}
+
+#endif
