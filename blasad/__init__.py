@@ -10,12 +10,12 @@ import sys
 if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
     raise ImportError(f"blasad runs on Linux on x86-64 and aarch64, not on {sys.platform} on {platform.machine()}")
 
-from ._core import ffi, lib  # noqa: E402
-from .activity import Active, Const, Duplicated, Forward, Reverse  # noqa: E402
-from .autodiff import autodiff  # noqa: E402
-from .backend import address, set_backend, wrap  # noqa: E402
-from .checks import check_gradients  # noqa: E402
-from .errors import (  # noqa: E402
+from ._core import ffi, lib
+from .activity import Active, Const, Duplicated, Forward, Reverse
+from .autodiff import autodiff
+from .backend import address, set_backend, wrap
+from .checks import check_gradients
+from .errors import (
     ActivityError,
     ActivityWarning,
     AliasError,
@@ -29,8 +29,8 @@ from .errors import (  # noqa: E402
     UnsupportedError,
     text,
 )
-from .memory import shadow  # noqa: E402
-from .tape import Assumption, Call, Operand, Tape  # noqa: E402
+from .memory import shadow
+from .tape import Assumption, Call, Operand, Tape
 
 __version__ = text(lib.blasad_version())
 
@@ -70,5 +70,7 @@ _LATER = {"BatchDuplicated", "current_tape", "hook", "intercept", "libraries", "
 
 def __getattr__(name: str) -> object:
     if name in _LATER:
-        raise AttributeError(f"blasad.{name} is not there yet in version {__version__} (README: what it does not do yet)")
+        raise AttributeError(
+            f"blasad.{name} is not there yet in version {__version__} (README: what it does not do yet)"
+        )
     raise AttributeError(f"module 'blasad' has no attribute {name!r}")

@@ -20,9 +20,7 @@ Forward = Mode.FORWARD
 class Annotation:
     """Memory, and what it is to the derivative."""
 
-    def __init__(
-        self, x: object, *, nbytes: int | None = None, count: int | None = None, dtype: object = None
-    ) -> None:
+    def __init__(self, x: object, *, nbytes: int | None = None, count: int | None = None, dtype: object = None) -> None:
         self.primal = x
         self.size: dict[str, object] = {"nbytes": nbytes, "count": count, "dtype": dtype}
 

@@ -4,9 +4,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .activity import Active, Annotation, Const, Duplicated, Forward, Mode, Reverse
 from .errors import UnsupportedError
-from .memory import describe
+from .memory import TYPES, describe
 from .tape import Tape
 
 _TAPE_OPTIONS = ("verify", "undeclared", "copies", "threads", "memory_limit")
@@ -57,7 +59,7 @@ def autodiff(mode: Mode, f: Callable[..., Any], *args: Any, **kwargs: Any) -> An
     primals = []
     for i, a in enumerate(args):
         name = f"argument {i + 1}" + (f" ({names[i]})" if i < len(names) else "")
-        primals.append(_annotate(tape, name, a))
+        primals.append(annotate(tape, name, a))
     with tape:
         result = f(*primals, **kwargs)
     if mode is Reverse:
@@ -82,7 +84,8 @@ def _check_return(activity: type, mode: Mode) -> None:
     raise TypeError(f"the activity of the result is Const, Active (Reverse) or Duplicated (Forward), not {activity!r}")
 
 
-def _annotate(tape: Tape, name: str, a: object) -> object:
+def annotate(tape: Tape, name: str, a: object) -> object:
+    """Annotates one argument on a tape and returns what the function is to be called with."""
     if isinstance(a, Duplicated):
         tape.duplicated(a.primal, a.shadow, name=name, **a.size)  # type: ignore[arg-type]
         return a.primal
@@ -102,19 +105,17 @@ def _annotate(tape: Tape, name: str, a: object) -> object:
 
 def _is_memory(x: object) -> bool:
     """Arrays and pointers. A plain int may be an address or a size; only its owner knows."""
+    if isinstance(x, np.ndarray):
+        return x.dtype in TYPES  # others are no numbers of BLAS: flags, sizes
     if isinstance(x, int):
         return False
     try:
-        describe(x, "x", count=None)
+        describe(x, "x")
     except TypeError:
-        return _has_buffer(x)
-    except ValueError:
+        return False
+    except ValueError:  # a pointer without a size
         return True
     return True
-
-
-def _has_buffer(x: object) -> bool:
-    return hasattr(x, "__array_interface__") and getattr(x, "dtype", None) is not None and getattr(x, "ndim", 0) > 0
 
 
 def _parameters(f: Callable[..., Any]) -> list[str]:

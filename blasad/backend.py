@@ -3,6 +3,7 @@
 import ctypes
 import difflib
 import os
+from typing import Any
 
 from ._core import ffi, lib
 from .errors import check, text
@@ -118,7 +119,7 @@ def _install() -> None:
     from scipy.linalg import cython_blas
 
     wanted = [t + r for r in ("gemm",) for t in "sdcz"] + ["isamax", "zdotu"]
-    capi: dict[str, object] = cython_blas.__pyx_capi__
+    capi: dict[str, Any] = dict(cython_blas.__pyx_capi__)  # name -> capsule
     get_name, get_pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
     get_name.restype, get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
     get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]

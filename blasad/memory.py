@@ -17,7 +17,7 @@ TYPES: dict[np.dtype[Any], int] = {
     np.dtype(np.complex128): lib.BLASAD_COMPLEX_DOUBLE,
 }
 _NAMED = "float32, float64, complex64 or complex128"
-_CFFI = {
+_CFFI: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),
     "double": np.dtype(np.float64),
     "float _Complex": np.dtype(np.complex64),
@@ -62,7 +62,7 @@ class Memory:
         low = sum(min(0, s * (n - 1)) for s, n in zip(self.strides, self.shape, strict=True))
         high = sum(max(0, s * (n - 1)) for s, n in zip(self.strides, self.shape, strict=True)) + self.dtype.itemsize
         block = (ctypes.c_char * (high - low)).from_address(self.address + low)
-        return np.ndarray(self.shape, self.dtype, block, -low, self.strides)
+        return np.ndarray(self.shape, self.dtype, np.frombuffer(block, np.uint8), -low, self.strides)
 
 
 def describe(
@@ -105,7 +105,9 @@ def describe(
     if address == 0:
         raise ValueError(f"{what} is a NULL pointer: there is no memory to annotate")
     if nbytes is None and count is None:
-        raise ValueError(f"{what} is a pointer without a size: say how much it points to, with count= (elements) or nbytes=")
+        raise ValueError(
+            f"{what} is a pointer without a size: say how much it points to, with count= (elements) or nbytes="
+        )
     if nbytes is not None and count is not None:
         raise ValueError(f"{what}: nbytes= and count= say the same thing; give one of them")
     if element is None:
@@ -137,10 +139,11 @@ def _pointer(x: object, what: str) -> tuple[int, np.dtype[Any] | None, int | Non
             item = None if kind.item.kind == "void" else _named(kind.item.cname, what)
             return int(ffi.cast("uintptr_t", x)), item, None
     if isinstance(x, ctypes.Array):
-        length, kind = 1, type(x)
-        while issubclass(kind, ctypes.Array):
-            length, kind = length * kind._length_, kind._type_
-        return ctypes.addressof(x), _ctype(kind, what), length
+        item: Any = type(x)
+        length = 1
+        while issubclass(item, ctypes.Array):
+            length, item = length * item._length_, item._type_
+        return ctypes.addressof(x), _ctype(item, what), length
     if isinstance(x, (ctypes.c_double, ctypes.c_float)):
         return ctypes.addressof(x), _ctype(type(x), what), 1
     if isinstance(x, ctypes.c_void_p):
@@ -152,7 +155,7 @@ def _pointer(x: object, what: str) -> tuple[int, np.dtype[Any] | None, int | Non
     )
 
 
-def _named(name: str, what: str) -> np.dtype[Any]:
+def _named(name: Any, what: str) -> np.dtype[Any]:
     if name not in _CFFI:
         raise TypeError(f"{what} is memory of {name}; BLAS computes with {_NAMED}")
     return _CFFI[name]
@@ -179,7 +182,9 @@ def shadow(x: "np.ndarray[Any, np.dtype[Any]]") -> "np.ndarray[Any, np.dtype[Any
     """
     memory = describe(x, "shadow(x)")
     if any(s == 0 and n > 1 for s, n in zip(memory.strides, memory.shape, strict=True)):
-        raise ValueError("shadow(x): x has stride 0, so several of its elements are one; take the array it was broadcast from")
+        raise ValueError(
+            "shadow(x): x has stride 0, so several of its elements are one; take the array it was broadcast from"
+        )
     if memory.nbytes == 0:
         return np.zeros(x.shape, x.dtype)
     steps = [s * (n - 1) for s, n in zip(memory.strides, memory.shape, strict=True)]

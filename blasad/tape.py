@@ -169,8 +169,12 @@ class Tape:
             ("memory_limit", memory_limit, None),
         ):
             if here != default:
-                raise UnsupportedError(f"Tape({name}={here!r}) is not there yet in this version; leave it at {default!r}")
-        options = (0 if verify else lib.BLASAD_NO_VERIFY) | (lib.BLASAD_UNDECLARED_ERROR if undeclared == "error" else 0)
+                raise UnsupportedError(
+                    f"Tape({name}={here!r}) is not there yet in this version; leave it at {default!r}"
+                )
+        options = (0 if verify else lib.BLASAD_NO_VERIFY) | (
+            lib.BLASAD_UNDECLARED_ERROR if undeclared == "error" else 0
+        )
         self._tape = lib.blasad_tape_new(lib.BLASAD_REVERSE if mode is Reverse else lib.BLASAD_FORWARD, options)
         if self._tape == ffi.NULL:
             raise MemoryError(text(lib.blasad_last_error()))
@@ -181,7 +185,9 @@ class Tape:
 
     def __getattr__(self, name: str) -> Any:
         if name in _LATER:
-            raise AttributeError(f"tape.{name} is not there yet in this version of blasad (README: what it does not do yet)")
+            raise AttributeError(
+                f"tape.{name} is not there yet in this version of blasad (README: what it does not do yet)"
+            )
         raise AttributeError(f"a Tape has no attribute {name!r}")
 
     # ---- recording
@@ -216,7 +222,7 @@ class Tape:
         warnings.warn(
             "taken for constant, though nobody said so:\n  "
             + "\n  ".join(lines)
-            + "\nAnnotate them (Const or Duplicated), or say undeclared=\"constant\" if they are.",
+            + '\nAnnotate them (Const or Duplicated), or say undeclared="constant" if they are.',
             ActivityWarning,
             stacklevel=_outside(),
         )
@@ -277,7 +283,14 @@ class Tape:
             label = f"{name} ({kind}, {primal.dtype} {size})"
             check(
                 lib.blasad_annotate(
-                    self._open, at, to, TYPES[primal.dtype], len(primal.shape), primal.shape, primal.strides, label.encode()
+                    self._open,
+                    at,
+                    to,
+                    TYPES[primal.dtype],
+                    len(primal.shape),
+                    primal.shape,
+                    primal.strides,
+                    label.encode(),
                 )
             )
         self._kept += [primal.owner] if shadow is None else [primal.owner, shadow.owner]
@@ -359,7 +372,9 @@ class Tape:
                     found.append(Assumption(call, o, f"operand {o.name} ({shape} at {o.address:#x}) of {call}{where}"))
             index = lib.blasad_tape_assuming(self._open, index + 1)
         for label in text(lib.blasad_tape_unexplained(self._open)).splitlines():
-            found.append(Assumption(None, None, f"{label}: changed while recording, though no recorded call touched it"))
+            found.append(
+                Assumption(None, None, f"{label}: changed while recording, though no recorded call touched it")
+            )
         return found
 
     @property
@@ -401,7 +416,7 @@ class Tape:
         return f"<table><tr>{''.join(f'<th>{h}</th>' for h in head)}</tr>{cells}</table><p>{html.escape(_LEGEND)}</p>"
 
 
-_LEGEND = "dup: has a shadow; const: annotated constant; assumed: taken for constant, nobody said so; *: active scalar"
+_LEGEND = "dup: has a shadow; const: annotated; assumed: taken for constant, nobody said so; *: active scalar"
 
 
 def _mark(o: Operand) -> str:

@@ -1,5 +1,5 @@
-/* Level 3: what a call accesses, what its adjoint needs and how much room it takes. Inline, since recording asks at every
- * call; the derivatives themselves are in rules_level3.c. */
+/* Level 3: what a call accesses, what its adjoint needs and how much room it takes. Inline, since recording asks at
+ * every call; the derivatives themselves are in rules_level3.c. */
 #ifndef BL_ACCESS_LEVEL3_H
 #define BL_ACCESS_LEVEL3_H
 
@@ -19,8 +19,8 @@ static inline gemm read_gemm(const bl_call *c)
 {
     bool z = bl_is_complex(c->type);
     char ta = c->flag[0], tb = c->flag[1];
-    return (gemm){c->type, !z && ta == 'C' ? 'T' : ta, !z && tb == 'C' ? 'T' : tb, c->dim[0], c->dim[1], c->dim[2],
-                  c->scalar[ALPHA].value, c->scalar[BETA].value};
+    return (gemm){c->type,   !z && ta == 'C' ? 'T' : ta, !z && tb == 'C' ? 'T' : tb, c->dim[0], c->dim[1],
+                  c->dim[2], c->scalar[ALPHA].value,     c->scalar[BETA].value};
 }
 
 static inline void gemm_access(const bl_call *c, bl_access *a)

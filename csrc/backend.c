@@ -23,9 +23,10 @@ static const struct {
     const char *pattern;
     bool cblas;
 } decorations[] = {
-    {"%s_", false},        {"%s_64_", false},       {"%s_64", false},           {"%s64_", false},
-    {"scipy_%s_", false},  {"scipy_%s_64_", false}, {"cblas_%s", true},         {"cblas_%s64_", true},
-    {"cblas_%s_64", true}, {"scipy_cblas_%s", true}, {"scipy_cblas_%s64_", true},
+    {"%s_", false},           {"%s_64_", false},           {"%s_64", false},
+    {"%s64_", false},         {"scipy_%s_", false},        {"scipy_%s_64_", false},
+    {"cblas_%s", true},       {"cblas_%s64_", true},       {"cblas_%s_64", true},
+    {"scipy_cblas_%s", true}, {"scipy_cblas_%s64_", true},
 };
 enum { DECORATIONS = sizeof decorations / sizeof *decorations };
 
@@ -162,7 +163,8 @@ static void install(const bl_backend *b)
     for (int i = 0; i < BL_SYMBOLS; i++) {
         const bl_symbol_info *s = &bl_symbol_table[i];
         bool same = b && b->function[s->routine][s->type].abi == s->abi;
-        __atomic_store_n(&bl_name_binding[i].real, same ? b->function[s->routine][s->type].run : NULL, __ATOMIC_RELEASE);
+        __atomic_store_n(&bl_name_binding[i].real, same ? b->function[s->routine][s->type].run : NULL,
+                         __ATOMIC_RELEASE);
     }
     atomic_store_explicit(&current, b, memory_order_release);
 }
@@ -173,13 +175,16 @@ static int adopt(bl_backend *b, const bl_backend **slot)
     if (!b)
         return BLASAD_MEMORY;
     if (first_missing(b, missing)) {
-        int code = bl_fail(BLASAD_BACKEND, "%s cannot be the BLAS behind blasad: it has no %s; name the shared library of a "
-                           "BLAS (OpenBLAS, BLIS, MKL, the reference)", b->path, missing);
+        int code = bl_fail(BLASAD_BACKEND,
+                           "%s cannot be the BLAS behind blasad: it has no %s; name the shared library of a "
+                           "BLAS (OpenBLAS, BLIS, MKL, the reference)",
+                           b->path, missing);
         discard(b);
         return code;
     }
     if (b->width == 0) {
-        int code = bl_fail(BLASAD_BACKEND, "the width of the integers of %s cannot be probed: it has no isamax", b->path);
+        int code =
+            bl_fail(BLASAD_BACKEND, "the width of the integers of %s cannot be probed: it has no isamax", b->path);
         discard(b);
         return code;
     }
@@ -324,7 +329,8 @@ static int wrap(const bl_symbol_info *name, void *address, int integer_bits, voi
     snprintf(routine, sizeof routine, "%c%s", bl_type_letter[name->type], bl_routine_table[name->routine]->name);
     Dl_info theirs, ours;
     if (dladdr(address, &theirs) && dladdr(bl_name_binding, &ours) && theirs.dli_fbase == ours.dli_fbase)
-        return bl_fail(BLASAD_VALUE, "wrap(\"%s\", %p): this is a recording pointer of blasad already", name->name, address);
+        return bl_fail(BLASAD_VALUE, "wrap(\"%s\", %p): this is a recording pointer of blasad already", name->name,
+                       address);
 
     bl_backend *b = library_of(address, routine);
     int width = integer_bits ? integer_bits : b ? b->width : bl_abi_width(name->abi);
@@ -347,7 +353,8 @@ static int wrap(const bl_symbol_info *name, void *address, int integer_bits, voi
         }
     }
     if (pool_used == POOL_SIZE)
-        return bl_fail(BLASAD_MEMORY, "%d pointers are wrapped, more cannot be: wrap a function once and share the pointer",
+        return bl_fail(BLASAD_MEMORY,
+                       "%d pointers are wrapped, more cannot be: wrap a function once and share the pointer",
                        POOL_SIZE);
     if (!b) {
         source s = {.count = 1, .names = (const char *const[]){routine}, .functions = &address};
@@ -367,7 +374,8 @@ BL_EXPORT int blasad_wrap(const char *name, void *implementation, int integer_bi
     if (!s)
         return bl_fail(BLASAD_VALUE, "wrap(\"%s\", …): no routine that blasad knows has this name", name);
     if (!implementation)
-        return bl_fail(BLASAD_VALUE, "wrap(\"%s\", NULL): there is nothing to call; pass the address of the real routine", name);
+        return bl_fail(BLASAD_VALUE,
+                       "wrap(\"%s\", NULL): there is nothing to call; pass the address of the real routine", name);
     if (integer_bits != 0 && integer_bits != 32 && integer_bits != 64)
         return bl_fail(BLASAD_VALUE, "wrap(\"%s\", …): integers of %d bits; 32, 64 or 0 (probe)", name, integer_bits);
     pthread_mutex_lock(&lock);
@@ -416,8 +424,10 @@ static int as_numbered(const bl_call *c, int argument)
 /* As a program ends whose library lacks a symbol: there is nothing that could be computed instead. */
 static void no_backend(const bl_binding *g)
 {
-    fprintf(stderr, "blasad: %s was called and there is no BLAS behind it: set BLASAD_BACKEND=/path/to/library, or call "
-            "blasad_set_backend first\n", bl_symbol_table[g->symbol].name);
+    fprintf(stderr,
+            "blasad: %s was called and there is no BLAS behind it: set BLASAD_BACKEND=/path/to/library, or call "
+            "blasad_set_backend first\n",
+            bl_symbol_table[g->symbol].name);
     abort();
 }
 
@@ -429,10 +439,13 @@ static enum bl_next refuse(const bl_call *c, const bl_binding *g, int argument)
     if (argument && g->real)
         return BL_ALONE;
     if (argument)
-        fprintf(stderr, "blasad: on entry to %s argument %d had an illegal value\n", bl_symbol_table[g->symbol].name, argument);
+        fprintf(stderr, "blasad: on entry to %s argument %d had an illegal value\n", bl_symbol_table[g->symbol].name,
+                argument);
     else
-        fprintf(stderr, "blasad: %s was called with a dimension beyond 32 bits, and the BLAS behind it has 32-bit integers: "
-                "nothing was computed\n", bl_symbol_table[g->symbol].name);
+        fprintf(stderr,
+                "blasad: %s was called with a dimension beyond 32 bits, and the BLAS behind it has 32-bit integers: "
+                "nothing was computed\n",
+                bl_symbol_table[g->symbol].name);
     return BL_DONE;
 }
 

@@ -1,5 +1,5 @@
-/* Type-dispatched calls that rules make. Each fills a canonical call and passes it to the layer below the one that asks,
- * so that an outer layer sees the arithmetic of an inner one as it sees the program's. */
+/* Type-dispatched calls that rules make. Each fills a canonical call and passes it to the layer below the one that
+ * asks, so that an outer layer sees the arithmetic of an inner one as it sees the program's. */
 #ifndef BL_BLAS_H
 #define BL_BLAS_H
 

@@ -23,15 +23,15 @@ typedef struct blasad_tape blasad_tape;
 
 enum blasad_code {
     BLASAD_OK = 0,
-    BLASAD_VALUE,         /* an argument of the interface makes no sense */
-    BLASAD_MEMORY,        /* an allocation failed */
-    BLASAD_TAPE,          /* the tape cannot do this now */
-    BLASAD_BACKEND,       /* no BLAS, or not one that can serve the call */
-    BLASAD_ALIAS,         /* an output shares elements with another operand (5) */
-    BLASAD_ACTIVITY,      /* an active value goes where no shadow follows (1, 7) */
-    BLASAD_INVALID_CALL,  /* the BLAS calls an argument illegal (4) */
-    BLASAD_UNSEEN_WRITE,  /* memory changed between two recorded calls (7) */
-    BLASAD_NOT_YET        /* the contract has it, this version does not */
+    BLASAD_VALUE,        /* an argument of the interface makes no sense */
+    BLASAD_MEMORY,       /* an allocation failed */
+    BLASAD_TAPE,         /* the tape cannot do this now */
+    BLASAD_BACKEND,      /* no BLAS, or not one that can serve the call */
+    BLASAD_ALIAS,        /* an output shares elements with another operand (5) */
+    BLASAD_ACTIVITY,     /* an active value goes where no shadow follows (1, 7) */
+    BLASAD_INVALID_CALL, /* the BLAS calls an argument illegal (4) */
+    BLASAD_UNSEEN_WRITE, /* memory changed between two recorded calls (7) */
+    BLASAD_NOT_YET       /* the contract has it, this version does not */
 };
 
 /* Types of elements: the letters of BLAS, and bytes whose width the first call tells. */
@@ -40,8 +40,8 @@ enum blasad_type { BLASAD_FLOAT, BLASAD_DOUBLE, BLASAD_COMPLEX_FLOAT, BLASAD_COM
 enum blasad_mode { BLASAD_REVERSE, BLASAD_FORWARD };
 
 enum blasad_option {
-    BLASAD_NO_VERIFY = 1,        /* no fingerprints: content is taken to be what recorded calls left there (7) */
-    BLASAD_UNDECLARED_ERROR = 2  /* the first operand taken for constant is an error (7) */
+    BLASAD_NO_VERIFY = 1,       /* no fingerprints: content is taken to be what recorded calls left there (7) */
+    BLASAD_UNDECLARED_ERROR = 2 /* the first operand taken for constant is an error (7) */
 };
 
 const char *blasad_last_error(void);
@@ -112,7 +112,8 @@ const char *blasad_tape_unexplained(const blasad_tape *tape);
 
 /* Loads and probes the BLAS that serves blasad's own names. NULL: back to what was set as built-in, if anything. */
 int blasad_set_backend(const char *path);
-/* A BLAS given as `count` Fortran functions, e.g. the capsules of scipy.linalg.cython_blas; becomes the built-in one. */
+/* A BLAS given as `count` Fortran functions, e.g. the capsules of scipy.linalg.cython_blas; becomes the built-in one.
+ */
 int blasad_set_backend_functions(const char *label, int count, const char *const *names, void *const *functions);
 /* What serves blasad's names now: a path or label, and the width of its integers; NULL if nothing does. */
 const char *blasad_backend(int *integer_bits, int *complex_in_registers);

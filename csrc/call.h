@@ -139,7 +139,10 @@ static inline void bl_operand_shape(const bl_call *c, int i, int64_t *rows, int6
     bl_shape_by(bl_routine_table[c->routine], c, i, rows, cols);
 }
 
-static inline bl_view bl_operand_view(const bl_call *c, int i) { return bl_view_by(bl_routine_table[c->routine], c, i); }
+static inline bl_view bl_operand_view(const bl_call *c, int i)
+{
+    return bl_view_by(bl_routine_table[c->routine], c, i);
+}
 
 /* "dgemm" */
 const char *bl_call_name(const bl_call *c, char buffer[static 16]);

@@ -31,8 +31,8 @@ extern bl_binding bl_name_binding[BL_SYMBOLS];
 /* The `argument` of a CBLAS call whose layout is neither row- nor column-major. */
 enum { BL_BAD_LAYOUT = -1 };
 
-/* What to call at once, arguments untouched; NULL while a tape is open anywhere, or where only the canonical way leads to
- * the BLAS. */
+/* What to call at once, arguments untouched; NULL while a tape is open anywhere, or where only the canonical way leads
+ * to the BLAS. */
 static inline void (*bl_quiet(const bl_binding *g))(void)
 {
     if (__builtin_expect(atomic_load_explicit(&bl_armed, memory_order_relaxed) != 0, 0))
@@ -48,8 +48,8 @@ enum bl_next {
     BL_CALL_AFTER /* the same, and then tell the layers (bl_leave) */
 };
 
-/* Tells the layers of a call. `argument` is the Fortran position of an argument that BLAS calls illegal, or 0: such a call
- * is made untouched, so that the BLAS says so in its own way. */
+/* Tells the layers of a call. `argument` is the Fortran position of an argument that BLAS calls illegal, or 0: such a
+ * call is made untouched, so that the BLAS says so in its own way. */
 enum bl_next bl_enter(bl_call *c, const bl_binding *g, int argument);
 void bl_leave(const bl_call *c);
 

@@ -56,7 +56,8 @@ static void NAME(run)(const bl_call *c)
         NAME(mscal)(m, n, VALUE(c->scalar[0].value), p[0].base, p[0].ld);
         break;
     case BL_MAXPBY:
-        NAME(maxpby)(m, n, VALUE(c->scalar[0].value), p[0].base, p[0].ld, VALUE(c->scalar[1].value), p[1].base, p[1].ld);
+        NAME(maxpby)(m, n, VALUE(c->scalar[0].value), p[0].base, p[0].ld, VALUE(c->scalar[1].value), p[1].base,
+                     p[1].ld);
         break;
     case BL_MCONJ:
         NAME(mconj)(m, n, p[0].base, p[0].ld, p[1].base, p[1].ld);

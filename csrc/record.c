@@ -36,7 +36,8 @@ void bl_tape_fail(blasad_tape *t, int code, const char *format, ...)
 const char *bl_describe_call(const blasad_tape *t, const bl_call *c, char buffer[static 128])
 {
     char name[16];
-    snprintf(buffer, 128, "%s (call %zu, through %s)", bl_call_name(c, name), t->count, bl_symbol_table[c->symbol].name);
+    snprintf(buffer, 128, "%s (call %zu, through %s)", bl_call_name(c, name), t->count,
+             bl_symbol_table[c->symbol].name);
     return buffer;
 }
 
@@ -68,8 +69,10 @@ static bool add_extra(blasad_tape *t, bl_record *r, const bl_call *c, const bl_t
     bl_extra *x = &t->extra[t->extras++];
     memcpy(x->dim, w->plan->dim, sizeof x->dim);
     memcpy(x->ld, w->plan->ld, sizeof x->ld);
-    for (int i = 0; i < bl_routine_table[c->routine]->n_scalars; i++)
+    for (int i = 0; i < bl_routine_table[c->routine]->n_scalars; i++) {
         x->scalar_shadow[i] = w->scalar_shadow[i];
+        x->scalar_address[i] = c->scalar[i].address;
+    }
     r->extra = (uint32_t)t->extras;
     return true;
 }
@@ -199,6 +202,12 @@ static bool touches(const blasad_tape *t, size_t index, const char *p, int width
             if (bl_views_overlap(&v, &number))
                 return true;
         }
+    for (int i = 0; r->extra && i < bl_routine_table[c.routine]->n_scalars; i++) {
+        const bl_extra *x = &t->extra[r->extra - 1];
+        const bl_view v = bl_view_run(x->scalar_address[i], c.size);
+        if (x->scalar_shadow[i] && bl_views_overlap(&v, &number))
+            return true;
+    }
     return false;
 }
 
@@ -219,9 +228,12 @@ void bl_changed(blasad_tape *t, const bl_region *r, const char *p, const char *w
         snprintf(since, sizeof since, "call %zu (%c%s, through %s)", last, bl_type_letter[e->type],
                  bl_routine_table[e->routine]->name, bl_symbol_table[e->symbol].name);
     }
-    bl_tape_fail(t, BLASAD_UNSEEN_WRITE, "%s changed at %p (byte %td from its lowest) between %s and %s, and no recorded call did "
-                 "it; a derivative depends on it. Write it before the tape opens, or into memory of its own; verify=False "
-                 "takes the content for what recorded calls left there", r->label, (const void *)p, p - r->lo, since, when);
+    bl_tape_fail(
+        t, BLASAD_UNSEEN_WRITE,
+        "%s changed at %p (byte %td from its lowest) between %s and %s, and no recorded call did "
+        "it; a derivative depends on it. Write it before the tape opens, or into memory of its own; verify=False "
+        "takes the content for what recorded calls left there",
+        r->label, (const void *)p, p - r->lo, since, when);
 }
 
 /* Before the call: what it reads of annotated memory, and what is saved, is as the last event left it. */
@@ -247,7 +259,24 @@ static bool verify_before(blasad_tape *t, const bl_call *c, const bl_touch *w)
             return false;
         }
     }
+    for (int i = 0; i < bl_routine_table[c->routine]->n_scalars; i++)
+        if (w->scalar_shadow[i]) {
+            const bl_view v = bl_view_run(c->scalar[i].address, c->size);
+            const char *bad = bl_prints_check(w->scalar_region[i], &v);
+            if (bad) {
+                bl_changed(t, w->scalar_region[i], bad, bl_describe_call(t, c, text));
+                return false;
+            }
+        }
     return true;
+}
+
+static void mark_seen(bl_region *r, const bl_view *v)
+{
+    for (int64_t j = 0; j < v->columns; j++) {
+        const size_t from = bl_unit(r, bl_view_column(v, j));
+        bl_bits_set(r->seen, from, from + ((size_t)v->column >> r->shift));
+    }
 }
 
 static void verify_after(const bl_call *c, const bl_touch *w)
@@ -257,10 +286,7 @@ static void verify_after(const bl_call *c, const bl_touch *w)
         if (!r)
             continue;
         const bl_view v = bl_touched_view(w, i);
-        for (int64_t j = 0; j < v.columns; j++) {
-            size_t from = bl_unit(r, bl_view_column(&v, j));
-            bl_bits_set(r->seen, from, from + ((size_t)v.column >> r->shift));
-        }
+        mark_seen(r, &v);
         if (w->plan->access.write & BL_OPERAND(i)) {
             if (r->duplicated)
                 bl_prints_stamp(r, &v);
@@ -268,6 +294,11 @@ static void verify_after(const bl_call *c, const bl_touch *w)
                 bl_prints_drop(r, &v);
         }
     }
+    for (int i = 0; i < bl_routine_table[c->routine]->n_scalars; i++)
+        if (w->scalar_shadow[i]) {
+            const bl_view v = bl_view_run(c->scalar[i].address, c->size);
+            mark_seen(w->scalar_region[i], &v);
+        }
 }
 
 /* ---- the layer */
@@ -348,13 +379,17 @@ void bl_tape_refused(bl_layer *self, const bl_call *c, int argument)
     char call[128], value[64] = "?";
     bl_describe_call(t, c, call);
     if (argument == 0) {
-        bl_tape_fail(t, BLASAD_BACKEND, "%s: a dimension or leading dimension is beyond 32 bits, and the BLAS behind it, %s, has "
-                     "32-bit integers; choose one with 64-bit integers (blasad.set_backend)", call, c->backend->path);
+        bl_tape_fail(t, BLASAD_BACKEND,
+                     "%s: a dimension or leading dimension is beyond 32 bits, and the BLAS behind it, %s, has "
+                     "32-bit integers; choose one with 64-bit integers (blasad.set_backend)",
+                     call, c->backend->path);
         return;
     }
     if (cblas && argument == 1) {
-        bl_tape_fail(t, BLASAD_INVALID_CALL, "%s: argument 1 (layout) is neither 101 (row-major) nor 102 (column-major); the BLAS "
-                     "was left to deal with it, and nothing was recorded", call);
+        bl_tape_fail(t, BLASAD_INVALID_CALL,
+                     "%s: argument 1 (layout) is neither 101 (row-major) nor 102 (column-major); the BLAS "
+                     "was left to deal with it, and nothing was recorded",
+                     call);
         return;
     }
     /* The value stands where the canonical call keeps the argument, under its column-major name. */
@@ -364,14 +399,16 @@ void bl_tape_refused(bl_layer *self, const bl_call *c, int argument)
             canonical = s->row_major[p][1];
     for (int i = 0; i < s->n_flags; i++)
         if (strcmp(s->flags[i], canonical) == 0)
-            snprintf(value, sizeof value, c->flag[i] == '?' ? "no CBLAS_TRANSPOSE of the reference" : "'%c'", c->flag[i]);
+            snprintf(value, sizeof value, c->flag[i] == '?' ? "no CBLAS_TRANSPOSE of the reference" : "'%c'",
+                     c->flag[i]);
     for (int i = 0; i < s->n_dims; i++)
         if (strcmp(s->dims[i], canonical) == 0)
             snprintf(value, sizeof value, "%lld", (long long)c->dim[i]);
     for (int i = 0; i < s->n_operands; i++)
         if (strncmp(canonical, "ld", 2) == 0 && strcmp(s->operand[i].name, canonical + 2) == 0)
             snprintf(value, sizeof value, "%lld", (long long)c->operand[i].ld);
-    bl_tape_fail(t, BLASAD_INVALID_CALL, "%s: argument %d (%s) = %s is illegal%s; the BLAS was left to deal with it, and nothing "
-                 "was recorded: correct the call", call, argument, name, value,
-                 cblas ? " (CBLAS counts the layout as argument 1)" : "");
+    bl_tape_fail(t, BLASAD_INVALID_CALL,
+                 "%s: argument %d (%s) = %s is illegal%s; the BLAS was left to deal with it, and nothing "
+                 "was recorded: correct the call",
+                 call, argument, name, value, cblas ? " (CBLAS counts the layout as argument 1)" : "");
 }

@@ -40,11 +40,11 @@ typedef struct bl_plan {
     bl_complex scalar[BL_MAX_SCALARS];
 
     bl_access access;
-    bl_view view[BL_MAX_OPERANDS]; /* without a base (bl_touched_view) */
+    bl_view view[BL_MAX_OPERANDS];   /* without a base (bl_touched_view) */
     int64_t extent[BL_MAX_OPERANDS]; /* bytes from the first to behind the last element */
-    bool single;     /* an output is one element */
-    bool timed;      /* long enough for two clock readings */
-    unsigned active; /* the arguments that `needs` is for */
+    bool single;                     /* an output is one element */
+    bool timed;                      /* long enough for two clock readings */
+    unsigned active;                 /* the arguments that `needs` is for */
     unsigned needs;
     bl_record head; /* of every record of this shape */
 } bl_plan;
@@ -55,8 +55,8 @@ typedef struct bl_touch {
     bl_region *region[BL_MAX_OPERANDS]; /* NULL: not accessed, or undeclared */
     bl_region *scalar_region[BL_MAX_SCALARS];
     void *scalar_shadow[BL_MAX_SCALARS]; /* NULL: constant, or without influence */
-    unsigned active;  /* operands and scalars with a shadow that are read */
-    unsigned assumed; /* operands that nobody declared */
+    unsigned active;                     /* operands and scalars with a shadow that are read */
+    unsigned assumed;                    /* operands that nobody declared */
     const bl_plan *plan;
     bl_record *record;
     double start; /* of timed calls */
@@ -75,6 +75,7 @@ static inline bl_view bl_touched_view(const bl_touch *w, int i)
 typedef struct bl_extra {
     int64_t dim[BL_MAX_DIMS], ld[BL_MAX_OPERANDS];
     void *scalar_shadow[BL_MAX_SCALARS]; /* NULL: constant */
+    void *scalar_address[BL_MAX_SCALARS];
 } bl_extra;
 
 enum { BL_RECORDS_PER_CHUNK = BL_CHUNK / sizeof(bl_record) };
@@ -134,7 +135,8 @@ bool bl_tape_before(bl_layer *self, const bl_call *c);
 void bl_tape_after(bl_layer *self, const bl_call *c);
 void bl_tape_refused(bl_layer *self, const bl_call *c, int argument);
 
-/* Other threads have open tapes: if this call touches memory that is active on one, that tape gets an ActivityError (9). */
+/* Other threads have open tapes: if this call touches memory that is active on one, that tape gets an ActivityError
+ * (9). */
 void bl_guard_others(const bl_call *c);
 
 #endif

@@ -57,7 +57,8 @@ static void withdraw(bl_index *x, const bl_region *r)
 static size_t last_before(const bl_index *x, const char *hi)
 {
     size_t n = upper(x, hi);
-    return n && x->entry[n - 1].lo == hi ? n - 1 : n; /* entries of equal lo share an element, so there is one at most */
+    return n && x->entry[n - 1].lo == hi ? n - 1
+                                         : n; /* entries of equal lo share an element, so there is one at most */
 }
 
 /* ---- a new region from an array */
@@ -117,11 +118,15 @@ static int build(const bl_array *x, const char *label, bl_region **out)
         if (len == 1)
             continue;
         if (s == 0)
-            return bl_fail(BLASAD_VALUE, "%s has stride 0 along axis %d: %lld elements are one; annotate the array that was "
-                           "broadcast", label, d, (long long)len);
+            return bl_fail(BLASAD_VALUE,
+                           "%s has stride 0 along axis %d: %lld elements are one; annotate the array that was "
+                           "broadcast",
+                           label, d, (long long)len);
         if (s % ((int64_t)1 << x->shift))
-            return bl_fail(BLASAD_VALUE, "%s has a stride of %lld bytes along axis %d, which is no multiple of its %d-byte "
-                           "numbers", label, (long long)s, d, 1 << x->shift);
+            return bl_fail(BLASAD_VALUE,
+                           "%s has a stride of %lld bytes along axis %d, which is no multiple of its %d-byte "
+                           "numbers",
+                           label, (long long)s, d, 1 << x->shift);
         if (s < 0) {
             lo += s * (len - 1);
             s = -s;
@@ -156,8 +161,10 @@ static int build(const bl_array *x, const char *label, bl_region **out)
             goto memory;
         if (!set_members(r, n - merged, shape + merged, stride + merged, run)) {
             discard(r);
-            return bl_fail(BLASAD_VALUE, "%s overlaps itself: some of its elements share memory (sliding windows?); annotate "
-                           "the array below it", label);
+            return bl_fail(BLASAD_VALUE,
+                           "%s overlaps itself: some of its elements share memory (sliding windows?); annotate "
+                           "the array below it",
+                           label);
         }
         if (bytes == span) { /* every unit is an element after all */
             free(r->member);
@@ -217,8 +224,10 @@ static bl_region *first_shared(const bl_index *x, const bl_region *r, char *at, 
 
 static int refuse(const bl_region *r, const bl_region *q, const char *what, const char *with)
 {
-    return bl_fail(BLASAD_VALUE, "%s: its %s shares elements with the %s of %s, which was annotated before; give every "
-                   "buffer a shadow of its own (blasad.shadow(x) makes one)", r->label, what, with, q->label);
+    return bl_fail(BLASAD_VALUE,
+                   "%s: its %s shares elements with the %s of %s, which was annotated before; give every "
+                   "buffer a shadow of its own (blasad.shadow(x) makes one)",
+                   r->label, what, with, q->label);
 }
 
 /* *known: r says nothing new. *contains: it takes the place of smaller ones, which are marked as replaced. */
@@ -229,8 +238,10 @@ static int admit(bl_regions *rs, bl_region *r, bool *known, bool *contains)
     *known = *contains = false;
     char *dx = r->lo + r->delta;
     if (r->duplicated && shared(r, r->lo, r, dx) > 0)
-        return bl_fail(BLASAD_VALUE, "%s: the shadow shares elements with the buffer itself; give it a shadow of its own "
-                       "(blasad.shadow(x) makes one)", r->label);
+        return bl_fail(BLASAD_VALUE,
+                       "%s: the shadow shares elements with the buffer itself; give it a shadow of its own "
+                       "(blasad.shadow(x) makes one)",
+                       r->label);
     while ((q = first_shared(&rs->primal, r, r->lo, &bytes))) {
         bool same = q->duplicated == r->duplicated && (!r->duplicated || q->delta == r->delta);
         if (same && bytes == bytes_of(r)) {
@@ -238,12 +249,18 @@ static int admit(bl_regions *rs, bl_region *r, bool *known, bool *contains)
             return BLASAD_OK;
         }
         if (!same || bytes != bytes_of(q))
-            return bl_fail(BLASAD_VALUE, "%s shares elements with %s, which was annotated before as %s; an element has one "
-                           "annotation", r->label, q->label,
-                           !q->duplicated ? "constant" : same ? "another part of the same array" : "duplicated, with another shadow");
+            return bl_fail(BLASAD_VALUE,
+                           "%s shares elements with %s, which was annotated before as %s; an element has one "
+                           "annotation",
+                           r->label, q->label,
+                           !q->duplicated ? "constant"
+                           : same         ? "another part of the same array"
+                                          : "duplicated, with another shadow");
         if (q->touched)
-            return bl_fail(BLASAD_TAPE, "%s contains %s, which a recorded call has touched already; annotate the whole before "
-                           "its first use", r->label, q->label);
+            return bl_fail(BLASAD_TAPE,
+                           "%s contains %s, which a recorded call has touched already; annotate the whole before "
+                           "its first use",
+                           r->label, q->label);
         q->replaced = *contains = true;
     }
     if ((q = first_shared(&rs->shadow, r, r->lo, &bytes)))
@@ -268,8 +285,10 @@ int bl_regions_add(bl_regions *rs, const bl_array *x, bool duplicated, ptrdiff_t
     bool known, contains;
     code = admit(rs, r, &known, &contains);
     if (code == BLASAD_OK && !known && touched(tape, r))
-        code = bl_fail(BLASAD_TAPE, "%s: a recorded call has touched this memory already, and took it for constant; annotate it "
-                       "before its first use", label);
+        code = bl_fail(BLASAD_TAPE,
+                       "%s: a recorded call has touched this memory already, and took it for constant; annotate it "
+                       "before its first use",
+                       label);
     if (code == BLASAD_OK && !known &&
         (!reserve(&rs->primal) || !reserve(&rs->shadow) ||
          !bl_grow(&rs->region, &rs->capacity, rs->count, sizeof *rs->region)))
@@ -345,8 +364,12 @@ bl_region *bl_regions_search(bl_regions *rs, const bl_view *v, int slot)
         else
             at = upper(x, v->base);
         bl_region *r = at ? e[at - 1].region : NULL;
-        *h = (bl_hint){r ? r->lo : NULL, r && !r->member ? r->hi : NULL, r, at ? e[at - 1].reach : NULL,
-                       at < n ? e[at].lo : (char *)UINTPTR_MAX, at};
+        *h = (bl_hint){r ? r->lo : NULL,
+                       r && !r->member ? r->hi : NULL,
+                       r,
+                       at ? e[at - 1].reach : NULL,
+                       at < n ? e[at].lo : (char *)UINTPTR_MAX,
+                       at};
     }
     const size_t at = h->at;
     bool some = false;

@@ -8,8 +8,8 @@
  *   seen   a recorded call has accessed it (only to verify)
  *   moved, mirror   while replaying: the content at the time that is being replayed (snapshot.h)
  *
- * Regions belong to their tape and to its thread. Other threads read the index under bl_regions.lock (record.c's guard),
- * so the owner takes it to change the index, and for nothing else.
+ * Regions belong to their tape and to its thread. Other threads read the index under bl_regions.lock (record.c's
+ * guard), so the owner takes it to change the index, and for nothing else.
  */
 #ifndef BL_REGION_H
 #define BL_REGION_H
@@ -18,15 +18,15 @@
 
 typedef struct bl_region {
     char *lo, *hi;
-    ptrdiff_t delta; /* shadow address - primal address */
-    uint64_t *member; /* NULL: every unit is an element */
-    uint64_t *need;   /* NULL until something is needed */
+    ptrdiff_t delta;     /* shadow address - primal address */
+    uint64_t *member;    /* NULL: every unit is an element */
+    uint64_t *need;      /* NULL until something is needed */
     uint64_t need_small; /* where `need` points for regions of up to 64 units: one cache line less */
     bool duplicated;
-    bool touched;  /* by a recorded call */
-    uint8_t width; /* of its real numbers; 0 until the first call tells */
-    uint8_t shift; /* a unit is 1 << shift bytes */
-    uint8_t misfit; /* bits that no offset of a unit has */
+    bool touched;    /* by a recorded call */
+    uint8_t width;   /* of its real numbers; 0 until the first call tells */
+    uint8_t shift;   /* a unit is 1 << shift bytes */
+    uint8_t misfit;  /* bits that no offset of a unit has */
     bool saved_from; /* some of its elements were saved: a replay needs a mirror */
     bool replaced;   /* by an annotation that contains it; no longer in an index */
     uint32_t id;
@@ -52,8 +52,8 @@ typedef struct bl_index {
 enum { BL_MAX_AXES = 64 };
 enum { BL_SLOTS = BL_MAX_OPERANDS + BL_MAX_SCALARS };
 
-/* Where the last search ended: the number of entries with lo <= the address. What lies inside the last of those regions,
- * if it is without holes, or in the gap behind it, is then decided at once. */
+/* Where the last search ended: the number of entries with lo <= the address. What lies inside the last of those
+ * regions, if it is without holes, or in the gap behind it, is then decided at once. */
 typedef struct bl_hint {
     const char *lo, *hi; /* of the region; empty if it has holes */
     bl_region *region;
@@ -65,7 +65,7 @@ typedef struct bl_regions {
     bl_region **region; /* by id - 1 */
     size_t count, capacity;
     bl_index primal, shadow;
-    char *lo, *hi; /* all primal memory lies between */
+    char *lo, *hi;          /* all primal memory lies between */
     bl_hint hint[BL_SLOTS]; /* where each argument position was found last */
 } bl_regions;
 

@@ -46,12 +46,13 @@ static int prepare(blasad_tape *t, char **work)
             }
         }
         if (r->saved_from && !bl_mirror_begin(r))
-            return bl_fail(BLASAD_MEMORY, "no memory to replay: %s needs a mirror of %td bytes; no shadow was changed", r->label,
-                           r->hi - r->lo);
+            return bl_fail(BLASAD_MEMORY, "no memory to replay: %s needs a mirror of %td bytes; no shadow was changed",
+                           r->label, r->hi - r->lo);
     }
     *work = NULL;
     if (t->workspace && !(*work = aligned_alloc(64, (t->workspace + 63) & ~(size_t)63)))
-        return bl_fail(BLASAD_MEMORY, "no memory to replay: %zu bytes of workspace; no shadow was changed", t->workspace);
+        return bl_fail(BLASAD_MEMORY, "no memory to replay: %zu bytes of workspace; no shadow was changed",
+                       t->workspace);
     return BLASAD_OK;
 }
 

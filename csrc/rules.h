@@ -20,7 +20,7 @@ typedef struct bl_access {
 
 /* A call for a rule: values, shadows and room. */
 typedef struct bl_site {
-    const bl_call *call;          /* operand i: where its values are; for an adjoint as the call saw them */
+    const bl_call *call;           /* operand i: where its values are; for an adjoint as the call saw them */
     void *shadow[BL_MAX_OPERANDS]; /* NULL: constant */
     int64_t shadow_ld[BL_MAX_OPERANDS];
     void *scalar_shadow[BL_MAX_SCALARS];

@@ -23,8 +23,8 @@ typedef struct bl_save {
 } bl_save;
 
 typedef struct bl_copy {
-    bl_view of;   /* what was copied, and from where */
-    char *values; /* its columns, one after the other */
+    bl_view of;     /* what was copied, and from where */
+    char *values;   /* its columns, one after the other */
     size_t made_by; /* index of the call */
 } bl_copy;
 

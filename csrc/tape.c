@@ -50,7 +50,8 @@ BL_EXPORT int blasad_tape_start(blasad_tape *t)
     if (t->recording || t->ended)
         return bl_fail(BLASAD_TAPE, "this tape has been opened before; a tape records once, open another one");
     if (bl_thread_state.top)
-        return bl_fail(BLASAD_NOT_YET, "another tape is recording this thread: tapes inside tapes (second order) are not there "
+        return bl_fail(BLASAD_NOT_YET,
+                       "another tape is recording this thread: tapes inside tapes (second order) are not there "
                        "yet in this version; close the outer one first");
     t->owner = &bl_thread_state;
     t->recording = true;
@@ -75,7 +76,8 @@ BL_EXPORT blasad_tape *blasad_tape_open(int mode)
 BL_EXPORT int blasad_tape_error(blasad_tape *t)
 {
     int code = atomic_load(&t->error);
-    return code == BLASAD_OK ? code : bl_fail(code, "%s", t->error_text ? t->error_text : "out of memory while recording");
+    return code == BLASAD_OK ? code
+                             : bl_fail(code, "%s", t->error_text ? t->error_text : "out of memory while recording");
 }
 
 /* Every touched element of duplicated memory must be what the last recorded event left, and a range that changed
@@ -174,11 +176,13 @@ BL_EXPORT int blasad_reverse(blasad_tape *t)
     if (t->mode != BLASAD_REVERSE)
         return bl_fail(BLASAD_TAPE, "this tape was opened in forward mode: the tangents are in the shadows already");
     if (t->recording)
-        return bl_fail(BLASAD_TAPE, "reverse() inside the tape's own block: leave the block first, seed the shadows, then call it");
+        return bl_fail(BLASAD_TAPE,
+                       "reverse() inside the tape's own block: leave the block first, seed the shadows, then call it");
     if (!t->ended)
         return bl_fail(BLASAD_TAPE, "this tape has not recorded anything yet: run the program in its block first");
     if (bl_thread_state.top)
-        return bl_fail(BLASAD_NOT_YET, "reverse() while another tape records this thread: derivatives of derivatives are not there "
+        return bl_fail(BLASAD_NOT_YET,
+                       "reverse() while another tape records this thread: derivatives of derivatives are not there "
                        "yet in this version; close that tape first");
     return bl_replay(t);
 }
@@ -316,9 +320,16 @@ BL_EXPORT int blasad_tape_call(const blasad_tape *t, size_t index, blasad_call *
     const bl_routine_spec *s = bl_routine_table[e->routine];
     bl_call c;
     bl_unpack(t, e, &c);
-    *out = (blasad_call){.routine = s->name, .symbol = bl_symbol_table[e->symbol].name, .type = e->type,
-                         .row_major = e->row_major, .active = e->active, .n_flags = s->n_flags, .n_dims = s->n_dims,
-                         .n_scalars = s->n_scalars, .n_operands = s->n_operands, .seconds = (double)e->seconds};
+    *out = (blasad_call){.routine = s->name,
+                         .symbol = bl_symbol_table[e->symbol].name,
+                         .type = e->type,
+                         .row_major = e->row_major,
+                         .active = e->active,
+                         .n_flags = s->n_flags,
+                         .n_dims = s->n_dims,
+                         .n_scalars = s->n_scalars,
+                         .n_operands = s->n_operands,
+                         .seconds = (double)e->seconds};
     Dl_info info;
     if (e->caller && dladdr(e->caller, &info))
         out->caller = info.dli_fname;
@@ -388,8 +399,11 @@ void bl_guard_others(const bl_call *c)
         if (!r)
             continue;
         char name[16], *text = NULL;
-        if (asprintf(&text, "%s on another thread touched %s, which is active on this tape; a tape follows the thread that opened "
-                     "it: call it there, or give the other thread memory of its own", bl_call_name(c, name), r->label) < 0)
+        if (asprintf(
+                &text,
+                "%s on another thread touched %s, which is active on this tape; a tape follows the thread that opened "
+                "it: call it there, or give the other thread memory of its own",
+                bl_call_name(c, name), r->label) < 0)
             text = NULL;
         t->error_text = text;
         atomic_store(&t->error, text ? BLASAD_ACTIVITY : BLASAD_MEMORY);

@@ -20,8 +20,9 @@ static const char *describe(const bl_call *c, int i, const bl_region *r, char bu
 {
     int64_t rows, cols;
     bl_operand_shape(c, i, &rows, &cols);
-    snprintf(buffer, 256, "operand %s (%lld x %lld at %p, leading dimension %lld)%s%s", operand_name(c, i), (long long)rows,
-             (long long)cols, c->operand[i].base, (long long)c->operand[i].ld, r ? ", " : "", r ? r->label : "");
+    snprintf(buffer, 256, "operand %s (%lld x %lld at %p, leading dimension %lld)%s%s", operand_name(c, i),
+             (long long)rows, (long long)cols, c->operand[i].base, (long long)c->operand[i].ld, r ? ", " : "",
+             r ? r->label : "");
     return buffer;
 }
 
@@ -117,22 +118,26 @@ void bl_plan_active(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_famil
 void bl_refuse_width(blasad_tape *t, const bl_call *c, const bl_region *r)
 {
     char call[128];
-    bl_tape_fail(t, BLASAD_ACTIVITY, "%s takes numbers of %d bytes, but %s was annotated as memory of %d-byte numbers; annotate it "
-                 "as what the call uses", bl_describe_call(t, c, call), c->width, r->label, r->width);
+    bl_tape_fail(t, BLASAD_ACTIVITY,
+                 "%s takes numbers of %d bytes, but %s was annotated as memory of %d-byte numbers; annotate it "
+                 "as what the call uses",
+                 bl_describe_call(t, c, call), c->width, r->label, r->width);
 }
 
 void bl_refuse_scalar(blasad_tape *t, const bl_call *c, int i)
 {
     char call[128];
-    bl_tape_fail(t, BLASAD_NOT_YET, "%s: the scalar %s at %p lies in annotated memory only in part, which this version cannot "
-                 "follow; annotate the whole number", bl_describe_call(t, c, call),
-                 bl_routine_table[c->routine]->scalars[i], c->scalar[i].address);
+    bl_tape_fail(t, BLASAD_NOT_YET,
+                 "%s: the scalar %s at %p lies in annotated memory only in part, which this version cannot "
+                 "follow; annotate the whole number",
+                 bl_describe_call(t, c, call), bl_routine_table[c->routine]->scalars[i], c->scalar[i].address);
 }
 
 void bl_refuse_mixed(blasad_tape *t, const bl_call *c, int i)
 {
     char call[128], text[256];
-    bl_tape_fail(t, BLASAD_NOT_YET, "%s: no single annotation covers %s, some do in part; this version follows operands that lie "
+    bl_tape_fail(t, BLASAD_NOT_YET,
+                 "%s: no single annotation covers %s, some do in part; this version follows operands that lie "
                  "in one annotated array: annotate the array that contains the operand as a whole",
                  bl_describe_call(t, c, call), describe(c, i, NULL, text));
 }
@@ -143,24 +148,31 @@ void bl_refuse_output(blasad_tape *t, const bl_call *c, const bl_touch *w, int i
     bl_describe_call(t, c, call);
     describe(c, i, w->region[i], text);
     if (w->region[i])
-        bl_tape_fail(t, BLASAD_ACTIVITY, "%s writes active values into %s, which is annotated as constant: the gradient would be "
-                     "cut there; make it Duplicated, with a shadow (blasad.shadow(x) makes one)", call, text);
+        bl_tape_fail(t, BLASAD_ACTIVITY,
+                     "%s writes active values into %s, which is annotated as constant: the gradient would be "
+                     "cut there; make it Duplicated, with a shadow (blasad.shadow(x) makes one)",
+                     call, text);
     else
-        bl_tape_fail(t, BLASAD_ACTIVITY, "%s writes active values into %s, which nobody annotated; this version does not follow "
-                     "active scratch: make it Duplicated, with a shadow (blasad.shadow(x) makes one)", call, text);
+        bl_tape_fail(t, BLASAD_ACTIVITY,
+                     "%s writes active values into %s, which nobody annotated; this version does not follow "
+                     "active scratch: make it Duplicated, with a shadow (blasad.shadow(x) makes one)",
+                     call, text);
 }
 
 void bl_refuse_assumed(blasad_tape *t, const bl_call *c, int i)
 {
     char call[128], text[256];
-    bl_tape_fail(t, BLASAD_ACTIVITY, "%s reads %s, which nobody annotated; it would be taken for constant: annotate it, or open the "
-                 "tape with undeclared=\"warn\"", bl_describe_call(t, c, call), describe(c, i, NULL, text));
+    bl_tape_fail(t, BLASAD_ACTIVITY,
+                 "%s reads %s, which nobody annotated; it would be taken for constant: annotate it, or open the "
+                 "tape with undeclared=\"warn\"",
+                 bl_describe_call(t, c, call), describe(c, i, NULL, text));
 }
 
 void bl_refuse_returned(blasad_tape *t, const bl_call *c, int i)
 {
     char call[128];
-    bl_tape_fail(t, BLASAD_ACTIVITY, "%s: the scalar %s = %.17g has the bits of an active number that an earlier recorded call "
+    bl_tape_fail(t, BLASAD_ACTIVITY,
+                 "%s: the scalar %s = %.17g has the bits of an active number that an earlier recorded call "
                  "wrote; passed like this it would be taken for constant: pass the address of that number",
                  bl_describe_call(t, c, call), bl_routine_table[c->routine]->scalars[i], c->scalar[i].value.re);
 }
@@ -179,18 +191,22 @@ bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w)
                 continue;
             const bl_view v = bl_touched_view(w, i);
             if (bl_views_overlap(&written, &v)) {
-                bl_tape_fail(t, BLASAD_ALIAS, "%s: %s shares elements with %s; BLAS leaves the result undefined, so there is no "
-                             "derivative: give the output memory of its own", bl_describe_call(t, c, call),
-                             describe(c, o, w->region[o], one), describe(c, i, w->region[i], two));
+                bl_tape_fail(t, BLASAD_ALIAS,
+                             "%s: %s shares elements with %s; BLAS leaves the result undefined, so there is no "
+                             "derivative: give the output memory of its own",
+                             bl_describe_call(t, c, call), describe(c, o, w->region[o], one),
+                             describe(c, i, w->region[i], two));
                 return false;
             }
         }
         for (int i = 0; i < s->n_scalars; i++) {
             const bl_view v = bl_view_run(c->scalar[i].address, c->size);
             if (w->scalar_region[i] && bl_views_overlap(&written, &v)) {
-                bl_tape_fail(t, BLASAD_ALIAS, "%s: the scalar %s at %p is an element of %s; BLAS leaves the result undefined, so "
-                             "there is no derivative: pass a copy of the scalar", bl_describe_call(t, c, call), s->scalars[i],
-                             c->scalar[i].address, describe(c, o, w->region[o], one));
+                bl_tape_fail(t, BLASAD_ALIAS,
+                             "%s: the scalar %s at %p is an element of %s; BLAS leaves the result undefined, so "
+                             "there is no derivative: pass a copy of the scalar",
+                             bl_describe_call(t, c, call), s->scalars[i], c->scalar[i].address,
+                             describe(c, o, w->region[o], one));
                 return false;
             }
         }

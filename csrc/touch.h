@@ -138,9 +138,9 @@ BL_HOT bool bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, 
     w->assumed = assumed;
     if (p->access.scalars != scalars)
         BL_UNROLL
-        for (int i = 0; i < s->n_scalars; i++)
-            if (!(p->access.scalars & BL_SCALAR(i)))
-                w->scalar_shadow[i] = NULL;
+    for (int i = 0; i < s->n_scalars; i++)
+        if (!(p->access.scalars & BL_SCALAR(i)))
+            w->scalar_shadow[i] = NULL;
     if (duplicated | p->access.scalars) { /* section 5 */
         bool overlap = false;
         BL_UNROLL
@@ -163,11 +163,12 @@ BL_HOT bool bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, 
     }
     if (t->returned.count)
         BL_UNROLL
-        for (int i = 0; i < s->n_scalars; i++)
-            if (!w->scalar_shadow[i] && bl_is_returned(t, c->type, c->scalar[i].value)) {
-                bl_refuse_returned(t, c, i);
-                return false;
-            }
+    for (int i = 0; i < s->n_scalars; i++)
+        if (!(w->scalar_region[i] && w->scalar_region[i]->duplicated) &&
+            bl_is_returned(t, c->type, c->scalar[i].value)) {
+            bl_refuse_returned(t, c, i);
+            return false;
+        }
     if (assumed && (t->options & BLASAD_UNDECLARED_ERROR)) {
         bl_refuse_assumed(t, c, __builtin_ctz(assumed));
         return false;

@@ -12,10 +12,12 @@ names.inc     the thunk of every exported name, for thunk.S
 names_cdef.h  the same names as cffi declarations
 names_map.h   their names as C symbols, so that no symbol of ours collides with somebody's BLAS
 """
+
 import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 REAL = {"s": "float", "d": "double", "c": "float", "z": "double"}
 WIDTH = {"s": 4, "d": 8, "c": 4, "z": 8}
@@ -36,21 +38,26 @@ class Argument:
     """One name of an argument list: its kind, and where the canonical call keeps it."""
 
     name: str
-    kind: str      # flag, dim, scalar, operand, ld
+    kind: str  # flag, dim, scalar, operand, ld
     index: int
 
     @property
     def field(self) -> str:
-        return {"flag": "flag[{}]", "dim": "dim[{}]", "scalar": "scalar[{}]", "operand": "operand[{}].base",
-                "ld": "operand[{}].ld"}[self.kind].format(self.index)
+        return {
+            "flag": "flag[{}]",
+            "dim": "dim[{}]",
+            "scalar": "scalar[{}]",
+            "operand": "operand[{}].base",
+            "ld": "operand[{}].ld",
+        }[self.kind].format(self.index)
 
 
 class Routine:
-    def __init__(self, entry: dict, exported: bool):
+    def __init__(self, entry: dict[str, Any], exported: bool) -> None:
         self.name, self.types, self.exported = entry["name"], entry["types"], exported
         self.operands = entry["operands"]
         names = [o["name"] for o in self.operands]
-        self.arguments = []
+        self.arguments: list[Argument] = []
         for word in entry["arguments"].split():
             if word.startswith(FLAGS):
                 kind = "flag"
@@ -60,8 +67,11 @@ class Routine:
                 kind = "scalar"
             else:
                 kind = "ld" if word.startswith("ld") else "operand"
-            index = (names.index(word.removeprefix("ld")) if kind in ("ld", "operand")
-                     else sum(a.kind == kind for a in self.arguments))
+            index = (
+                names.index(word.removeprefix("ld"))
+                if kind in ("ld", "operand")
+                else sum(a.kind == kind for a in self.arguments)
+            )
             self.arguments.append(Argument(word, kind, index))
         self.swap = {a: b for pair in entry.get("row_major", []) for a, b in (pair, pair[::-1])}
 
@@ -83,8 +93,10 @@ class Routine:
                 o = self.operands[a.index]
                 rows = f"call.{self.argument(o['rows']).field}"
                 if "trans" in o:
-                    rows = (f"(call.{self.argument(o['trans']).field} == 'N' ? {rows} : "
-                            f"call.{self.argument(o['cols']).field})")
+                    rows = (
+                        f"(call.{self.argument(o['trans']).field} == 'N' ? {rows} : "
+                        f"call.{self.argument(o['cols']).field})"
+                    )
                 tests.append((f"call.{a.field} < ({rows} > 1 ? {rows} : 1)", position))
         return "".join(f"{test}\n            ? {position}\n            : " for test, position in tests) + "0"
 
@@ -92,10 +104,20 @@ class Routine:
 def c_type(a: Argument, t: str, abi: str) -> str:
     integer = "int32_t" if abi.endswith("32") else "int64_t"
     if abi[0] == "f":
-        return {"flag": "const char *", "dim": f"const {integer} *", "ld": f"const {integer} *",
-                "scalar": f"const {REAL[t]} *", "operand": f"{REAL[t]} *"}[a.kind]
-    return {"flag": "int ", "dim": f"{integer} ", "ld": f"{integer} ", "operand": f"{REAL[t]} *",
-            "scalar": f"const {REAL[t]} *" if t in "cz" else f"{REAL[t]} "}[a.kind]
+        return {
+            "flag": "const char *",
+            "dim": f"const {integer} *",
+            "ld": f"const {integer} *",
+            "scalar": f"const {REAL[t]} *",
+            "operand": f"{REAL[t]} *",
+        }[a.kind]
+    return {
+        "flag": "int ",
+        "dim": f"{integer} ",
+        "ld": f"{integer} ",
+        "operand": f"{REAL[t]} *",
+        "scalar": f"const {REAL[t]} *" if t in "cz" else f"{REAL[t]} ",
+    }[a.kind]
 
 
 def parameters(r: Routine, t: str, abi: str) -> str:
@@ -111,34 +133,64 @@ def pointer(r: Routine, t: str, abi: str) -> str:
 
 def entry(r: Routine, t: str, abi: str) -> str:
     fortran = abi[0] == "f"
-    given = ", ".join(["layout"] * (not fortran) + [a.name for a in r.arguments] + ["1"] * (fortran * len(r.of("flag"))))
-    def fill(swap: dict) -> list[str]:
+    given = ", ".join(
+        ["layout"] * (not fortran) + [a.name for a in r.arguments] + ["1"] * (fortran * len(r.of("flag")))
+    )
+
+    def fill(swap: dict[str, str]) -> list[str]:
         lines = []
         for a in r.arguments:
             source = swap.get(a.name, a.name)
             if a.kind == "flag":
                 lines.append(f"call.{a.field} = bl_flag_{'fortran' if fortran else 'cblas'}({source});")
             elif a.kind == "scalar":
-                lines.append(f"bl_take_{t}(&call.{a.field}, {source});" if fortran or t in "cz"
-                             else f"call.{a.field} = (bl_scalar){{{{{source}, 0}}, NULL}};")
+                lines.append(
+                    f"bl_take_{t}(&call.{a.field}, {source});"
+                    if fortran or t in "cz"
+                    else f"call.{a.field} = (bl_scalar){{{{{source}, 0}}, NULL}};"
+                )
             else:
                 lines.append(f"call.{a.field} = {'*' * (fortran and a.kind != 'operand')}{source};")
         return lines
-    head = [f"static void bl_{t}{r.name}_{abi}({parameters(r, t, abi)})", "{",
-            "    const bl_binding *g = bl_thread_state.bound;", "    void (*real)(void) = bl_quiet(g);",
-            "    if (real) {", f"        (({pointer(r, t, abi)})real)({given});", "        return;", "    }", "    bl_call call;",
-            f"    call.routine = BL_{r.name.upper()}, call.type = BL_{t.upper()}, "
-            f"call.size = {SIZE[t]}, call.width = {WIDTH[t]}, call.caller = __builtin_return_address(0);"]
+
+    head = [
+        f"static void bl_{t}{r.name}_{abi}({parameters(r, t, abi)})",
+        "{",
+        "    const bl_binding *g = bl_thread_state.bound;",
+        "    void (*real)(void) = bl_quiet(g);",
+        "    if (real) {",
+        f"        (({pointer(r, t, abi)})real)({given});",
+        "        return;",
+        "    }",
+        "    bl_call call;",
+        f"    call.routine = BL_{r.name.upper()}, call.type = BL_{t.upper()}, "
+        f"call.size = {SIZE[t]}, call.width = {WIDTH[t]}, call.caller = __builtin_return_address(0);",
+    ]
     if fortran:
         body = ["    call.row_major = false;"] + [f"    {line}" for line in fill({})]
         argument = f"({r.check()})"
     else:
-        body = ["    call.row_major = layout == 101;", "    if (call.row_major) {", *(f"        {x}" for x in fill(r.swap)),
-                "    } else {", *(f"        {x}" for x in fill({})), "    }"]
+        body = [
+            "    call.row_major = layout == 101;",
+            "    if (call.row_major) {",
+            *(f"        {x}" for x in fill(r.swap)),
+            "    } else {",
+            *(f"        {x}" for x in fill({})),
+            "    }",
+        ]
         argument = f"(layout != 101 && layout != 102 ? BL_BAD_LAYOUT : {r.check()})"
-    tail = [f"    const enum bl_next next = bl_enter(&call, g, {argument});", "    if (next == BL_DONE)",
-            "        return;", f"    (({pointer(r, t, abi)})g->real)({given});",
-            "    if (next >= BL_CALL)", "        bl_thread_state.inside = false;", "    if (next == BL_CALL_AFTER)", "        bl_leave(&call);", "}", ""]
+    tail = [
+        f"    const enum bl_next next = bl_enter(&call, g, {argument});",
+        "    if (next == BL_DONE)",
+        "        return;",
+        f"    (({pointer(r, t, abi)})g->real)({given});",
+        "    if (next >= BL_CALL)",
+        "        bl_thread_state.inside = false;",
+        "    if (next == BL_CALL_AFTER)",
+        "        bl_leave(&call);",
+        "}",
+        "",
+    ]
     return "\n".join(head + body + tail)
 
 
@@ -152,8 +204,13 @@ def caller(r: Routine, t: str, abi: str) -> str:
         elif a.kind in ("dim", "ld"):
             if fortran and integer == "int32_t":
                 local.append(f"const int32_t {a.name} = (int32_t)c->{a.field};")
-            parts.append(f"({integer})c->{a.field}" if not fortran else
-                         f"&{a.name}" if integer == "int32_t" else f"&c->{a.field}")
+            parts.append(
+                f"({integer})c->{a.field}"
+                if not fortran
+                else f"&{a.name}"
+                if integer == "int32_t"
+                else f"&c->{a.field}"
+            )
         elif a.kind == "scalar":
             value = f"c->{a.field}.value"
             local.append(f"const {REAL[t]} {a.name}[] = {{({REAL[t]}){value}.re, ({REAL[t]}){value}.im}};")
@@ -161,12 +218,22 @@ def caller(r: Routine, t: str, abi: str) -> str:
         else:
             parts.append(f"c->{a.field}")
     parts += ["1"] * (fortran * len(r.of("flag")))
-    return "\n".join([f"static void call_{t}{r.name}_{abi}(const bl_call *c, void (*f)(void))", "{",
-                      *(f"    {x}" for x in local), f"    (({pointer(r, t, abi)})f)({', '.join(parts)});", "}", ""])
+    return "\n".join(
+        [
+            f"static void call_{t}{r.name}_{abi}(const bl_call *c, void (*f)(void))",
+            "{",
+            *(f"    {x}" for x in local),
+            f"    (({pointer(r, t, abi)})f)({', '.join(parts)});",
+            "}",
+            "",
+        ]
+    )
 
 
 def strings(name: str, values: list[str]) -> str:
-    return f"static const char *const {name}[] = {{{', '.join([f'{chr(34)}{v}{chr(34)}' for v in values] + ['NULL'])}}};"
+    return (
+        f"static const char *const {name}[] = {{{', '.join([f'{chr(34)}{v}{chr(34)}' for v in values] + ['NULL'])}}};"
+    )
 
 
 def spec(r: Routine) -> tuple[str, str]:
@@ -175,14 +242,20 @@ def spec(r: Routine) -> tuple[str, str]:
     arrays.append(strings(f"{r.name}_arguments", [a.name for a in r.arguments]))
     pairs = ", ".join(f'{{"{a}", "{b}"}}' for a, b in r.swap.items()) + ", " * bool(r.swap) + "{NULL, NULL}"
     arrays.append(f"static const char *const {r.name}_row_major[][2] = {{{pairs}}};")
+
     def where(name: str | None, otherwise: str) -> str:
         return otherwise if name in (None, "1") else str(r.argument(name).index)
+
     operands = ", ".join(
         f'{{"{o["name"]}", {str(o["role"] != "in").lower()}, {where(o["rows"], "BL_DIM_ONE")}, '
-        f'{where(o["cols"], "BL_DIM_ONE")}, {where(o.get("trans"), "BL_NEVER")}}}' for o in r.operands)
-    row = (f'static const bl_routine_spec bl_spec_{r.name} = {{"{r.name}", {r.name}_flags, {r.name}_dims, {r.name}_scalars, '
-           f'{r.name}_arguments, {r.name}_row_major, {len(r.of("flag"))}, {len(r.of("dim"))}, '
-           f'{len(r.of("scalar"))}, {len(r.operands)}, {{{operands}}}}};')
+        f"{where(o['cols'], 'BL_DIM_ONE')}, {where(o.get('trans'), 'BL_NEVER')}}}"
+        for o in r.operands
+    )
+    row = (
+        f'static const bl_routine_spec bl_spec_{r.name} = {{"{r.name}", {r.name}_flags, {r.name}_dims, {r.name}_scalars, '
+        f"{r.name}_arguments, {r.name}_row_major, {len(r.of('flag'))}, {len(r.of('dim'))}, "
+        f"{len(r.of('scalar'))}, {len(r.operands)}, {{{operands}}}}};"
+    )
     return "\n".join(arrays), row
 
 
@@ -192,35 +265,78 @@ def main(source: str, out: str) -> None:
     everything = routines + [Routine(e, False) for e in data["kernel"]]
     bodies = [(r, t, abi) for r in routines for t in r.types for abi in ABIS]
     names = [(pattern.format(t + r.name), r, t, abi) for r, t, abi in bodies for pattern in NAMES[abi]]
-    arrays, rows = zip(*map(spec, everything))
+    arrays, rows = zip(*map(spec, everything), strict=True)
     files = {
-        "routines.h": "\n".join([
-            "#ifndef BL_ROUTINES_H", "#define BL_ROUTINES_H",
-            f"enum bl_routine {{ {', '.join(f'BL_{r.name.upper()}' for r in everything)}, BL_ROUTINES }};",
-            f"#define BL_FIRST_KERNEL BL_{everything[len(routines)].name.upper()}",
-            f"enum {{ BL_SYMBOLS = {len(names)} }};", "#endif", ""]),
-        "specs.h": "\n".join([
-            "#ifndef BL_SPECS_H", "#define BL_SPECS_H", '#include "call.h"', *arrays, *rows,
-            f"#define BL_EACH_ROUTINE(X) {' '.join(f'X({r.name}, {r.name.upper()})' for r in routines)}", "#endif", ""]),
-        "table.c": "\n".join([
-            '#include "specs.h"', "const bl_routine_spec *const bl_routine_table[BL_ROUTINES] = {",
-            *(f"    [BL_{r.name.upper()}] = &bl_spec_{r.name}," for r in everything), "};", ""]),
-        "entries.c": "\n".join([
-            '#include "entry.h"', "", *(entry(*b) for b in bodies),
-            *(f"void blasad_entry_{n}(void);" for n, *_ in names),
-            "const bl_symbol_info bl_symbol_table[BL_SYMBOLS] = {",
-            *(f'    {{"{n}", blasad_entry_{n}, (void (*)(void))bl_{t}{r.name}_{abi}, BL_{r.name.upper()}, '
-              f"BL_{t.upper()}, BL_{abi.upper()}}}," for n, r, t, abi in names), "};",
-            "bl_binding bl_name_binding[BL_SYMBOLS] = {",
-            *(f"    {{(void (*)(void))bl_{t}{r.name}_{abi}, NULL, NULL, {i}}},"
-              for i, (n, r, t, abi) in enumerate(names)), "};", ""]),
-        "callers.c": "\n".join([
-            '#include "backend.h"', "",
-            "static int bl_cblas_flag(char c) { return c == 'N' ? 111 : c == 'T' ? 112 : c == 'C' ? 113 : 0; }", "",
-            *(caller(*b) for b in bodies),
-            "const bl_caller bl_callers[BL_FIRST_KERNEL][4][BL_ABIS] = {",
-            *(f"    [BL_{r.name.upper()}][BL_{t.upper()}][BL_{abi.upper()}] = call_{t}{r.name}_{abi},"
-              for r, t, abi in bodies), "};", ""]),
+        "routines.h": "\n".join(
+            [
+                "#ifndef BL_ROUTINES_H",
+                "#define BL_ROUTINES_H",
+                f"enum bl_routine {{ {', '.join(f'BL_{r.name.upper()}' for r in everything)}, BL_ROUTINES }};",
+                f"#define BL_FIRST_KERNEL BL_{everything[len(routines)].name.upper()}",
+                f"enum {{ BL_SYMBOLS = {len(names)} }};",
+                "#endif",
+                "",
+            ]
+        ),
+        "specs.h": "\n".join(
+            [
+                "#ifndef BL_SPECS_H",
+                "#define BL_SPECS_H",
+                '#include "call.h"',
+                *arrays,
+                *rows,
+                f"#define BL_EACH_ROUTINE(X) {' '.join(f'X({r.name}, {r.name.upper()})' for r in routines)}",
+                "#endif",
+                "",
+            ]
+        ),
+        "table.c": "\n".join(
+            [
+                '#include "specs.h"',
+                "const bl_routine_spec *const bl_routine_table[BL_ROUTINES] = {",
+                *(f"    [BL_{r.name.upper()}] = &bl_spec_{r.name}," for r in everything),
+                "};",
+                "",
+            ]
+        ),
+        "entries.c": "\n".join(
+            [
+                '#include "entry.h"',
+                "",
+                *(entry(*b) for b in bodies),
+                *(f"void blasad_entry_{n}(void);" for n, *_ in names),
+                "const bl_symbol_info bl_symbol_table[BL_SYMBOLS] = {",
+                *(
+                    f'    {{"{n}", blasad_entry_{n}, (void (*)(void))bl_{t}{r.name}_{abi}, BL_{r.name.upper()}, '
+                    f"BL_{t.upper()}, BL_{abi.upper()}}},"
+                    for n, r, t, abi in names
+                ),
+                "};",
+                "bl_binding bl_name_binding[BL_SYMBOLS] = {",
+                *(
+                    f"    {{(void (*)(void))bl_{t}{r.name}_{abi}, NULL, NULL, {i}}},"
+                    for i, (n, r, t, abi) in enumerate(names)
+                ),
+                "};",
+                "",
+            ]
+        ),
+        "callers.c": "\n".join(
+            [
+                '#include "backend.h"',
+                "",
+                "static int bl_cblas_flag(char c) { return c == 'N' ? 111 : c == 'T' ? 112 : c == 'C' ? 113 : 0; }",
+                "",
+                *(caller(*b) for b in bodies),
+                "const bl_caller bl_callers[BL_FIRST_KERNEL][4][BL_ABIS] = {",
+                *(
+                    f"    [BL_{r.name.upper()}][BL_{t.upper()}][BL_{abi.upper()}] = call_{t}{r.name}_{abi},"
+                    for r, t, abi in bodies
+                ),
+                "};",
+                "",
+            ]
+        ),
         "names.inc": "".join(f"BL_NAME {n}, {i}\n" for i, (n, *_) in enumerate(names)),
         "names_cdef.h": "".join(f"void {n}({parameters(r, t, abi)});\n" for n, r, t, abi in names),
         "names_map.h": "".join(f"#define {n} blasad_entry_{n}\n" for n, *_ in names),

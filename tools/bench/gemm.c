@@ -62,8 +62,20 @@ double chain_by_hand(dgemm f, int32_t n, int64_t calls, double *x, const double 
     int64_t size = (int64_t)n * n;
     double start = now();
     for (int64_t i = 0; i < calls; i++) {
-        tape[i] = (struct step){n, n, n, n, n, n, 1, 0, x + i * size, a + i * size, x + (i + 1) * size,
-                                dx + i * size, da + i * size, dx + (i + 1) * size};
+        tape[i] = (struct step){n,
+                                n,
+                                n,
+                                n,
+                                n,
+                                n,
+                                1,
+                                0,
+                                x + i * size,
+                                a + i * size,
+                                x + (i + 1) * size,
+                                dx + i * size,
+                                da + i * size,
+                                dx + (i + 1) * size};
         f("N", "N", &n, &n, &n, &one, x + i * size, &n, a + i * size, &n, &zero, x + (i + 1) * size, &n, 1, 1);
     }
     for (int64_t i = calls; i-- > 0;) {

@@ -32,7 +32,7 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
 import numpy as np
-import scipy.linalg  # noqa: F401  (loads SciPy's OpenBLAS)
+import scipy.linalg
 
 import blasad
 from blasad import Duplicated, Reverse, Tape
@@ -66,7 +66,7 @@ def scipy_dgemm() -> int:
     sys.exit("this SciPy brings no OpenBLAS of its own: install SciPy's wheel from PyPI to run this comparison")
 
 
-def at(x: Array) -> int:
+def at(x: np.ndarray[Any, Any]) -> int:
     return x.ctypes.data
 
 
@@ -106,7 +106,12 @@ class Bench:
                 300,
             )
             more = (min(ours) - min(bare)) / calls * 1e9
-            self.row(f"(a) no tape open, n = {n}, ns above {min(bare) / calls * 1e9:.1f}", f"{more:.1f} ns", "<= 3 ns", more <= 3)
+            self.row(
+                f"(a) no tape open, n = {n}, ns above {min(bare) / calls * 1e9:.1f}",
+                f"{more:.1f} ns",
+                "<= 3 ns",
+                more <= 3,
+            )
 
     def recording(self) -> None:
         for n in (1, 8):
@@ -168,7 +173,9 @@ class Bench:
             for verify in (False, True):
 
                 def floor() -> float:
-                    return float(self.loops.three(self.bare, n, 1, at(a), at(b), at(c), at(da), at(db) if both else None))
+                    return float(
+                        self.loops.three(self.bare, n, 1, at(a), at(b), at(c), at(da), at(db) if both else None)
+                    )
 
                 def ours() -> float:
                     dc[:] = 1
@@ -206,8 +213,10 @@ class Bench:
             # X[0] .. X[buffers - 1] were never needed before they were first written; every later value is needed once
             expected = wanted * value if not wanted else (calls - (buffers - 1)) * value
             self.row(
-                f"(e) {calls} products of 256x256, {name}", f"{tape.saved_bytes / value:g} values saved",
-                f"= {expected // value}", tape.saved_bytes == expected,
+                f"(e) {calls} products of 256x256, {name}",
+                f"{tape.saved_bytes / value:g} values saved",
+                f"= {expected // value}",
+                tape.saved_bytes == expected,
             )
 
     def others(self) -> None:
@@ -226,7 +235,13 @@ class Bench:
             def ours() -> None:
                 dc[:] = 1
                 blasad.autodiff(
-                    Reverse, f, Duplicated(c, dc), Duplicated(a, da), Duplicated(b, db), verify=False, undeclared="constant"
+                    Reverse,
+                    f,
+                    Duplicated(c, dc),
+                    Duplicated(a, da),
+                    Duplicated(b, db),
+                    verify=False,
+                    undeclared="constant",
                 )
 
             def loop() -> float:
@@ -242,8 +257,12 @@ class Bench:
             mine = statistics.median(timed(ours) for _ in range(times))
             for name, theirs in self.frameworks(a, b):
                 their = statistics.median(timed(theirs) for _ in range(times))
-                self.row(f"(f) n = {n}, {name} {their * 1e6:.0f} us / autodiff {mine * 1e6:.0f} us", f"{their / mine:.2f} x",
-                         "", None)
+                self.row(
+                    f"(f) n = {n}, {name} {their * 1e6:.0f} us / autodiff {mine * 1e6:.0f} us",
+                    f"{their / mine:.2f} x",
+                    "",
+                    None,
+                )
 
     def frameworks(self, a: Array, b: Array) -> list[tuple[str, Callable[[], None]]]:
         found: list[tuple[str, Callable[[], None]]] = []
@@ -265,12 +284,12 @@ class Bench:
             ja, jb = jax.numpy.asarray(a), jax.numpy.asarray(b)
             ones = jax.numpy.ones_like(ja)
 
-            @jax.jit
             def step(x: Any, y: Any) -> Any:
                 out, back = jax.vjp(lambda p, q: p @ q, x, y)
                 return out, back(ones)
 
-            found.append(("jax jit", lambda: jax.block_until_ready(step(ja, jb))))
+            jitted = jax.jit(step)
+            found.append(("jax jit", lambda: jax.block_until_ready(jitted(ja, jb))))
         for _, f in found:
             f()
         return found
@@ -281,9 +300,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, noisier figures")
     parser.add_argument("--only", default="abcdef", help="letters of the figures to take")
     options = parser.parse_args()
-    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    print(f"{cpu}, {platform.machine()}, CPython {platform.python_version()}, NumPy {np.__version__}, "
-          f"SciPy {scipy.__version__}, blasad {blasad.__version__}")
+    cpus = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":")[1].strip() for line in cpus if line.startswith("model name")), "?")
+    print(
+        f"{cpu}, {platform.machine()}, CPython {platform.python_version()}, NumPy {np.__version__}, "
+        f"SciPy {scipy.__version__}, blasad {blasad.__version__}"
+    )
     bench = Bench(options.quick)
     gc.disable()
     for letter, part in zip(
