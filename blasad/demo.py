@@ -14,12 +14,12 @@ from .tape import Tape
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 _BEFORE = """\
-A program multiplies matrices, R = A B, three times, by handing raw pointers to dgemm_; from the three
-R it computes a number z. blasad recorded the calls, and print(tape) shows them (BLAS calls R "c"):
+A program multiplies matrices, R = A B, three times, by handing raw pointers to dgemm_; from the
+three R it computes a number z. blasad recorded the calls; print(tape) shows them (BLAS calls R "c"):
 """
 _BETWEEN = """
-How does z change with the elements of A and B? Every buffer has a shadow. dR was set to dz/dR, dA and
-dB to 0; then tape.reverse() went through the calls backwards, and now dA is dz/dA and dB is dz/dB.
+How does z change with the elements of A and B? Every buffer has a shadow. dR was set to dz/dR, dA
+and dB to 0; then tape.reverse() went through the calls backwards, and now dA is dz/dA, dB is dz/dB.
 Beside them is what z really does: its change when that one element is made larger by 1.
 """
 _AFTER = """
@@ -103,7 +103,7 @@ def demo() -> int:
     print(_BEFORE)
     print(tape)
     print(_BETWEEN)
-    print(f"{'':<26}dA[0,0]  change   dB[0,0]  change   all of dA and dB   dR[0,0] before  after")
+    print(f"{'':<26}dA[0,0]  change   dB[0,0]  change   all of dA and dB  dR[0,0] then  now")
     wrong = 0
     for i, c in enumerate(cases):
         pairs = [(c.da, c.differences(c.a)), (c.db, c.differences(c.b))]
@@ -112,7 +112,7 @@ def demo() -> int:
         numbers = "  ".join(f"{dx[0, 0]:>8.4f}{f[0, 0]:>8.4f}" for dx, f in pairs)
         agree = f"{good} of {count} agree"
         bad = count - good + int(np.count_nonzero(c.dr))
-        row = f"call {i}: {c.title:<17} {numbers}{agree:>19}{c.seed[0, 0]:>17g}{c.dr[0, 0]:>7g}"
+        row = f"call {i}: {c.title:<17} {numbers}{agree:>19}{c.seed[0, 0]:>14g}{c.dr[0, 0]:>5g}"
         print(row + "  WRONG" * (bad > 0))
         wrong += bad
     print(_AFTER.rstrip())
