@@ -15,7 +15,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 _BEFORE = """\
 A program multiplies matrices, R = A B, three times, by handing raw pointers to dgemm_; from the
-three R it computes a number z. blasad recorded the calls; print(tape) shows them (BLAS calls R "c"):
+three R it computes a number z. blasad recorded the calls; print(tape) shows them (R is BLAS's c):
 """
 _BETWEEN = """
 How does z change with the elements of A and B? Every buffer has a shadow. dR was set to dz/dR, dA
