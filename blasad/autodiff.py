@@ -1,14 +1,16 @@
 """The main call: a function, its arguments and their shadows."""
 
+import ctypes
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ._core import ffi
 from .activity import Active, Annotation, Const, Duplicated, Forward, Mode, Reverse
 from .errors import UnsupportedError
-from .memory import TYPES, describe
+from .memory import describe
 from .tape import Tape
 
 _TAPE_OPTIONS = ("verify", "undeclared", "copies", "threads", "memory_limit")
@@ -90,32 +92,38 @@ def annotate(tape: Tape, name: str, a: object) -> object:
         tape.duplicated(a.primal, a.shadow, name=name, **a.size)  # type: ignore[arg-type]
         return a.primal
     if isinstance(a, Const):
-        if _is_memory(a.primal) or any(v is not None for v in a.size.values()):
+        if holds_numbers(a):
             tape.const(a.primal, name=name, **a.size)  # type: ignore[arg-type]
         return a.primal
     if isinstance(a, (type, Annotation)):
         raise TypeError(f"{name} is {a!r}; activities of arguments are Const(x) and Duplicated(x, dx)")
     if _is_memory(a):
         raise TypeError(
-            f"{name} is memory ({type(a).__name__}) without an annotation: is it Const(x), or Duplicated(x, dx) with a shadow "
-            "(blasad.shadow(x) makes one)?"
+            f"{name} is memory ({type(a).__name__}) without an annotation: is it Const(x), or Duplicated(x, dx) with a "
+            "shadow (blasad.shadow(x) makes one)?"
         )
     return a
 
 
-def _is_memory(x: object) -> bool:
-    """Arrays and pointers. A plain int may be an address or a size; only its owner knows."""
-    if isinstance(x, np.ndarray):
-        return x.dtype in TYPES  # others are no numbers of BLAS: flags, sizes
-    if isinstance(x, int):
-        return False
+def holds_numbers(a: Annotation) -> bool:
+    """Whether an annotation is about numbers that BLAS computes with; pivots, flags and other objects are not."""
+    if any(v is not None for v in a.size.values()):
+        return True
     try:
-        describe(x, "x")
+        describe(a.primal, "x")
     except TypeError:
         return False
-    except ValueError:  # a pointer without a size
+    except ValueError:  # what is wrong with it is said where it is annotated
         return True
     return True
+
+
+def _is_memory(x: object) -> bool:
+    """Arrays and pointers. A plain int may be an address or a size; only its owner knows."""
+    if isinstance(x, ffi.CData):
+        kind = ffi.typeof(x)
+        return bool(kind.kind == "array" or (kind.kind == "pointer" and kind.item.kind != "function"))
+    return isinstance(x, (np.ndarray, ctypes.Array, ctypes._Pointer, ctypes.c_void_p, ctypes.c_double, ctypes.c_float))
 
 
 def _parameters(f: Callable[..., Any]) -> list[str]:

@@ -62,7 +62,7 @@ class Memory:
         low = sum(min(0, s * (n - 1)) for s, n in zip(self.strides, self.shape, strict=True))
         high = sum(max(0, s * (n - 1)) for s, n in zip(self.strides, self.shape, strict=True)) + self.dtype.itemsize
         block = (ctypes.c_char * (high - low)).from_address(self.address + low)
-        return np.ndarray(self.shape, self.dtype, np.frombuffer(block, np.uint8), -low, self.strides)
+        return np.ndarray(self.shape, self.dtype, np.frombuffer(memoryview(block), np.uint8), -low, self.strides)
 
 
 def describe(
@@ -139,11 +139,11 @@ def _pointer(x: object, what: str) -> tuple[int, np.dtype[Any] | None, int | Non
             item = None if kind.item.kind == "void" else _named(kind.item.cname, what)
             return int(ffi.cast("uintptr_t", x)), item, None
     if isinstance(x, ctypes.Array):
-        item: Any = type(x)
+        inner: Any = type(x)
         length = 1
-        while issubclass(item, ctypes.Array):
-            length, item = length * item._length_, item._type_
-        return ctypes.addressof(x), _ctype(item, what), length
+        while issubclass(inner, ctypes.Array):
+            length, inner = length * inner._length_, inner._type_
+        return ctypes.addressof(x), _ctype(inner, what), length
     if isinstance(x, (ctypes.c_double, ctypes.c_float)):
         return ctypes.addressof(x), _ctype(type(x), what), 1
     if isinstance(x, ctypes.c_void_p):

@@ -200,31 +200,32 @@ static int nothing_open(void)
     return bl_fail(BLASAD_TAPE, "a tape is recording: the BLAS behind blasad can be changed when no tape is open");
 }
 
+/* Under the lock. */
+static int load(const char *path)
+{
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!handle)
+        return bl_fail(BLASAD_BACKEND, "%s cannot be loaded: %s", path, dlerror());
+    for (int d = 0; d < DECORATIONS; d++) {
+        source s = {.handle = handle, .pattern = decorations[d].pattern};
+        if (find(&s, "dgemm")) /* the handle is kept, and the library with it */
+            return adopt(make(&s, decorations[d].cblas, 0, path), &chosen);
+    }
+    dlclose(handle);
+    return bl_fail(BLASAD_BACKEND, "%s is no BLAS: it has no dgemm under any known name", path);
+}
+
 BL_EXPORT int blasad_set_backend(const char *path)
 {
     int code = nothing_open();
     if (code != BLASAD_OK)
         return code;
     pthread_mutex_lock(&lock);
-    if (!path) {
+    if (path) {
+        code = load(path);
+    } else {
         chosen = NULL;
         install(builtin);
-    } else {
-        void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-        if (!handle) {
-            code = bl_fail(BLASAD_BACKEND, "%s cannot be loaded: %s", path, dlerror());
-        } else {
-            int d = 0;
-            while (d < DECORATIONS && !find(&(source){.handle = handle, .pattern = decorations[d].pattern}, "dgemm"))
-                d++;
-            if (d == DECORATIONS) {
-                code = bl_fail(BLASAD_BACKEND, "%s is no BLAS: it has no dgemm under any known name", path);
-                dlclose(handle);
-            } else {
-                source s = {.handle = handle, .pattern = decorations[d].pattern};
-                code = adopt(make(&s, decorations[d].cblas, 0, path), &chosen);
-            }
-        }
     }
     pthread_mutex_unlock(&lock);
     return code;
@@ -421,14 +422,23 @@ static int as_numbered(const bl_call *c, int argument)
     return argument + bl_abi_is_cblas(bl_symbol_table[c->symbol].abi);
 }
 
-/* As a program ends whose library lacks a symbol: there is nothing that could be computed instead. */
-static void no_backend(const bl_binding *g)
+/* A name was called, and nobody has chosen what serves it: the environment may. Else the program ends, as one ends
+ * whose library lacks a symbol: there is nothing that could be computed instead. */
+static const bl_backend *last_resort(const bl_binding *g)
 {
-    fprintf(stderr,
-            "blasad: %s was called and there is no BLAS behind it: set BLASAD_BACKEND=/path/to/library, or call "
-            "blasad_set_backend first\n",
-            bl_symbol_table[g->symbol].name);
-    abort();
+    const char *path = getenv("BLASAD_BACKEND"), *why = "there is no BLAS behind it";
+    pthread_mutex_lock(&lock);
+    if (!bl_backend_default() && path && load(path) != BLASAD_OK)
+        why = blasad_last_error();
+    pthread_mutex_unlock(&lock);
+    if (!bl_backend_default()) {
+        fprintf(stderr,
+                "blasad: %s was called and %s: set BLASAD_BACKEND=/path/to/library, or call blasad_set_backend "
+                "first\n",
+                bl_symbol_table[g->symbol].name, why);
+        abort();
+    }
+    return bl_backend_default();
 }
 
 /* A call that cannot be recorded, or not even made: the layers are told, the BLAS is asked where it can be. */
@@ -455,7 +465,7 @@ enum bl_next bl_enter(bl_call *c, const bl_binding *g, int argument)
     c->symbol = g->symbol;
     c->backend = g->backend ? g->backend : bl_backend_default();
     if (!c->backend)
-        no_backend(g);
+        c->backend = last_resort(g);
     if (argument)
         return refuse(c, g, as_numbered(c, argument));
     if (!g->real && bl_abi_width(c->backend->function[c->routine][c->type].abi) == 32 && !fits(c))
