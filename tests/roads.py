@@ -205,3 +205,13 @@ def place(memory: Mapping[str, np.ndarray]) -> Where:
         return memory[name].ctypes.data + int(index or 0) * memory[name].itemsize
 
     return where
+
+
+def gemm(
+    memory: Mapping[str, np.ndarray], c: str, a: str, b: str, *, order: int = 2, road: Road = ROADS[0], **changes: Any
+) -> None:
+    """C <- A B with square matrices of this order in these buffers, but for what `changes` says."""
+    letter = {np.dtype(t): l for l, t in DTYPE.items()}[next(iter(memory.values())).dtype]
+    step: Step = {"call": f"{letter}gemm", "transa": "N", "transb": "N", "m": order, "n": order, "k": order}
+    step |= {"alpha": 1.0, "a": a, "lda": order, "b": b, "ldb": order, "beta": 0.0, "c": c, "ldc": order}
+    road.call({**({"layout": changes.pop("layout")} if "layout" in changes else {}), **step, **changes}, place(memory))
