@@ -131,10 +131,10 @@ class Saved:
         self.needed: set[Element] = set()
         self.copies: dict[frozenset[Element], bytes] = {}
 
-    def call(self, access: Access, memory: Memory) -> None:
+    def call(self, access: Access, memory: Memory, declared: set[str] = DECLARED) -> None:
         for cells in access.needs.values():
-            self.needed |= {e for e in cells if e[0] in DECLARED}
-            if cells and not any(e[0] in DECLARED for e in cells):
+            self.needed |= {e for e in cells if e[0] in declared}
+            if cells and not any(e[0] in declared for e in cells):
                 content = b"".join(bits(memory[n][i : i + 1]) for n, i in sorted(cells))
                 if self.copies.get(frozenset(cells)) != content:
                     self.copies[frozenset(cells)] = content
@@ -223,11 +223,12 @@ class Run:
             x[:] = self.start[n]
         return left
 
-    def annotate(self, tape: Tape) -> None:
-        for n in ACTIVE:
-            tape.duplicated(self.memory[n], self.shadow[n], name=n)
-        for n in CONSTANT:
-            tape.const(self.memory[n], name=n)
+    def annotate(self, tape: Tape, names: set[str] = DECLARED) -> None:
+        for n in sorted(names):
+            if n in ACTIVE:
+                tape.duplicated(self.memory[n], self.shadow[n], name=n)
+            elif n in CONSTANT:
+                tape.const(self.memory[n], name=n)
 
     def execute(self, see: Callable[[str, object], None], steps: list[tuple[str, object]] | None = None) -> None:
         """Executes steps; `see` is told of each before it happens, and of each call after it."""
@@ -266,22 +267,27 @@ def test_programs(letter, mode):
     """Values and shadows of whole programs; what is saved, to the byte; again with new seeds."""
 
     @settings(max_examples=50)
-    @given(scripts(letter), st.booleans())
-    def check(script, verify):
+    @given(scripts(letter), st.booleans(), st.booleans())
+    def check(script, verify, late):
         run = Run(script)
         undisturbed = run.undisturbed()
         program, saved = Program(run.start), Saved(np.dtype(DTYPE[letter]).itemsize)
 
         def see(kind: str, what: object) -> None:
             if kind == "before":
+                if late:  # annotated before the first use, and not earlier
+                    names = {str(what[key]).split("[")[0] for key in ("a", "b", "c", "alpha", "beta")}
+                    run.annotate(tape, names - used)
+                    used.update(names)
                 saved.call(Access(what, extended(run.memory), ACTIVE), run.memory)
                 program.call(what)
             elif kind == "refill":
                 program.write("U", what)
 
         seeds = run.seed()
+        used: set[str] = set()
         with Tape(mode, verify=verify, undeclared="constant") as tape:
-            run.annotate(tape)
+            run.annotate(tape, set() if late else DECLARED)
             run.execute(see)
         assert {n: bits(x) for n, x in run.memory.items()} == undisturbed
         assert max(np.max(x) for x in program.bound.values()) < 1e6
@@ -360,3 +366,40 @@ def test_unseen_writes(letter):
         tape.close()
 
     check()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_many_small_buffers(seed):
+    """Programs of many annotations in any order of addresses, used again and again with calls of few shapes."""
+    rng = np.random.default_rng(seed)
+    pen, count = Pen(1 << 15), 40
+    memory = {f"x{i}": pen.copy(rng.uniform(-1, 1, 4)) for i in range(count)}
+    shadow = {n: pen.copy(rng.uniform(-1, 1, 4)) for n in memory}
+    kind = {n: ["active", "active", "constant", "undeclared"][i % 4] for i, n in enumerate(memory)}
+    active = {n for n in memory if kind[n] == "active"}
+    program, saved = Program(memory), Saved(8)
+    with Tape(undeclared="constant", verify=bool(seed % 2)) as tape:
+        known: set[str] = set()
+        for _ in range(60):
+            a, b, c = rng.choice(list(memory), 3, replace=False)
+            c = c if c in active else rng.choice(sorted(active - {a, b}))
+            alpha = [0.3, 1.0, f"{a}[1]" if a in active else 0.3][rng.integers(3)]
+            order = int(rng.integers(1, 3))
+            step: Step = {"call": "dgemm", "transa": "N", "transb": "T", "m": order, "n": order, "k": order}
+            step |= {"alpha": alpha, "a": a, "lda": order, "b": b, "ldb": order}
+            step |= {"beta": float(rng.choice([0.0, 0.5])), "c": c, "ldc": order}
+            for n in rng.permutation(sorted({a, b, c} - known)):
+                if kind[n] == "active":
+                    tape.duplicated(memory[n], shadow[n], name=str(n))
+                elif kind[n] == "constant":
+                    tape.const(memory[n], name=str(n))
+            known |= {a, b, c}
+            saved.call(Access(step, extended(memory), active), memory, {n for n in memory if kind[n] != "undeclared"})
+            program.call(step)
+            FORTRAN[0].call(step, place(memory))
+    assert tape.saved_bytes == saved.bytes
+    want, bound = program.shadows(shadow, "reverse", active)
+    tape.reverse()
+    for n in active:
+        assert_close(shadow[n], want[n], bound[n], 2000, f"shadow of {n}")
+    pen.check()
