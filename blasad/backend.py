@@ -76,14 +76,13 @@ def wrap(name: str, implementation: object, *, integer_bits: int | None = None) 
         real = int(ffi.cast("uintptr_t", implementation))
     elif isinstance(implementation, int):
         real = implementation
+    elif isinstance(implementation, (ctypes._CFuncPtr, ctypes.c_void_p)):  # type: ignore[attr-defined]
+        real = ctypes.cast(implementation, ctypes.c_void_p).value or 0
     else:
-        try:
-            real = ctypes.cast(implementation, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
-        except (ctypes.ArgumentError, TypeError):
-            raise TypeError(
-                f"wrap({name!r}, …): {type(implementation).__name__} is no address; pass an int, a ctypes function or a "
-                "cffi function pointer"
-            ) from None
+        raise TypeError(
+            f"wrap({name!r}, …): a {type(implementation).__name__} is no address; pass an int, a ctypes function or a cffi "
+            "function pointer"
+        )
     out = ffi.new("void **")
     check(lib.blasad_wrap(name.encode(), ffi.cast("void *", real), integer_bits or 0, out))
     return int(ffi.cast("uintptr_t", out[0]))

@@ -181,12 +181,12 @@ def shadow(x: "np.ndarray[Any, np.dtype[Any]]") -> "np.ndarray[Any, np.dtype[Any
         Memory of its own; what lies between its elements belongs to nobody.
     """
     memory = describe(x, "shadow(x)")
+    if memory.nbytes == 0:
+        return np.zeros(x.shape, x.dtype)
     if any(s == 0 and n > 1 for s, n in zip(memory.strides, memory.shape, strict=True)):
         raise ValueError(
             "shadow(x): x has stride 0, so several of its elements are one; take the array it was broadcast from"
         )
-    if memory.nbytes == 0:
-        return np.zeros(x.shape, x.dtype)
     steps = [s * (n - 1) for s, n in zip(memory.strides, memory.shape, strict=True)]
     low, high = sum(min(0, s) for s in steps), sum(max(0, s) for s in steps) + x.dtype.itemsize
     # np.zeros aligns to 16 bytes at least, and strides are multiples of what x itself is aligned to

@@ -401,8 +401,8 @@ class Tape:
 
     def __repr__(self) -> str:
         if self._tape is None:
-            return f"<closed Tape({self.mode})>"
-        return f"<Tape({self.mode}) of {len(self)} calls, {self.saved_bytes} bytes saved>"
+            return f"<closed Tape({self.mode!r})>"
+        return f"<Tape({self.mode!r}) of {len(self)} calls, {self.saved_bytes} bytes saved>"
 
     def __str__(self) -> str:
         rows = self._rows()

@@ -163,6 +163,7 @@ static void install(const bl_backend *b)
     for (int i = 0; i < BL_SYMBOLS; i++) {
         const bl_symbol_info *s = &bl_symbol_table[i];
         bool same = b && b->function[s->routine][s->type].abi == s->abi;
+        __atomic_store_n(&bl_name_binding[i].backend, b, __ATOMIC_RELEASE);
         __atomic_store_n(&bl_name_binding[i].real, same ? b->function[s->routine][s->type].run : NULL,
                          __ATOMIC_RELEASE);
     }
@@ -461,28 +462,28 @@ static enum bl_next refuse(const bl_call *c, const bl_binding *g, int argument)
 
 enum bl_next bl_enter(bl_call *c, const bl_binding *g, int argument)
 {
-    bl_thread *t = &bl_thread_state;
+    bl_layer *top = bl_thread_state.top;
     c->symbol = g->symbol;
-    c->backend = g->backend ? g->backend : bl_backend_default();
+    c->backend = g->backend;
     if (!c->backend)
         c->backend = last_resort(g);
     if (argument)
         return refuse(c, g, as_numbered(c, argument));
     if (!g->real && bl_abi_width(c->backend->function[c->routine][c->type].abi) == 32 && !fits(c))
         return refuse(c, g, 0);
-    if (t->inside)
+    if (bl_thread_state.inside)
         goto make;
-    if (__builtin_expect(atomic_load_explicit(&bl_armed, memory_order_relaxed) > t->depth, 0))
+    if (__builtin_expect(atomic_load_explicit(&bl_armed, memory_order_relaxed) > bl_thread_state.depth, 0))
         bl_guard_others(c);
-    if (t->top) {
+    if (top) {
         if (!g->real) {
-            t->inside = true;
-            bl_pass(t->top, c);
-            t->inside = false;
+            bl_thread_state.inside = true;
+            bl_pass(top, c);
+            bl_thread_state.inside = false;
             return BL_DONE;
         }
-        bool after = bl_layers_before(t->top, c);
-        t->inside = true;
+        bool after = bl_layers_before(top, c);
+        bl_thread_state.inside = true;
         return after ? BL_CALL_AFTER : BL_CALL;
     }
 make:

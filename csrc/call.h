@@ -25,15 +25,15 @@ typedef struct bl_complex {
     double re, im;
 } bl_complex;
 
-/* Compared as bits, with the sign of zeros shifted out: no branches, and none on NaN. */
 static inline uint64_t bl_bits(double x)
 {
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
-    return bits << 1;
+    return bits;
 }
-static inline bool bl_is_zero(bl_complex x) { return (bl_bits(x.re) | bl_bits(x.im)) == 0; }
-static inline bool bl_is_one(bl_complex x) { return x.re > 0 && ((bl_bits(x.re) ^ bl_bits(1)) | bl_bits(x.im)) == 0; }
+/* Compared as bits: no branches, and none on NaN. The sign of a zero is shifted out. */
+static inline bool bl_is_zero(bl_complex x) { return (bl_bits(x.re) | bl_bits(x.im)) << 1 == 0; }
+static inline bool bl_is_one(bl_complex x) { return ((bl_bits(x.re) ^ bl_bits(1)) | bl_bits(x.im) << 1) == 0; }
 
 /* A scalar argument: its value, widened without loss, and its address if it was passed by one (else NULL). */
 typedef struct bl_scalar {

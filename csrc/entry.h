@@ -1,5 +1,5 @@
 /* What the generated entries use. An entry is a C function with the signature of one routine in one ABI; every name
- * and every wrapped pointer is a thunk (thunk.S) that notes its binding and jumps to the entry.
+ * and every wrapped pointer is a thunk (thunk.S), which jumps to the entry when a tape is open.
  *
  * Entries are declared without the hidden lengths of Fortran characters, since most callers do not pass them: declared
  * with them, an entry that ends in a tail call would write the lengths into stack that its caller still owns. They are
@@ -12,7 +12,7 @@
 #include "layer.h"
 
 typedef struct bl_binding {
-    void (*entry)(void); /* first because thunk.S jumps through it */
+    void (*entry)(void); /* thunk.S knows the places of these two */
     void (*real)(void);  /* the implementation if it has the entry's own ABI, else NULL */
     const bl_backend *backend;
     uint16_t symbol;
@@ -31,15 +31,6 @@ extern bl_binding bl_name_binding[BL_SYMBOLS];
 /* The `argument` of a CBLAS call whose layout is neither row- nor column-major. */
 enum { BL_BAD_LAYOUT = -1 };
 
-/* What to call at once, arguments untouched; NULL while a tape is open anywhere, or where only the canonical way leads
- * to the BLAS. */
-static inline void (*bl_quiet(const bl_binding *g))(void)
-{
-    if (__builtin_expect(atomic_load_explicit(&bl_armed, memory_order_relaxed) != 0, 0))
-        return NULL;
-    return __atomic_load_n(&g->real, __ATOMIC_ACQUIRE);
-}
-
 /* What an entry does after it has told of its call. */
 enum bl_next {
     BL_DONE,      /* nothing: the call was made */
@@ -52,6 +43,20 @@ enum bl_next {
  * call is made untouched, so that the BLAS says so in its own way. */
 enum bl_next bl_enter(bl_call *c, const bl_binding *g, int argument);
 void bl_leave(const bl_call *c);
+
+/* The usual case of bl_enter at once: a valid call, one tape in the process, on this thread. */
+static inline enum bl_next bl_tell(bl_call *c, const bl_binding *g, int argument)
+{
+    bl_layer *top = bl_thread_state.top;
+    c->symbol = g->symbol;
+    c->backend = g->backend;
+    if (argument || !g->real || !top || top->below || bl_thread_state.inside ||
+        atomic_load_explicit(&bl_armed, memory_order_relaxed) != 1)
+        return bl_enter(c, g, argument);
+    top->wants_after = top->before(top, c);
+    bl_thread_state.inside = true;
+    return top->wants_after ? BL_CALL_AFTER : BL_CALL;
+}
 
 static inline char bl_flag_fortran(const char *flag)
 {

@@ -15,9 +15,8 @@ bool bl_layers_before(bl_layer *top, const bl_call *c)
 
 void bl_layers_after(bl_layer *top, const bl_call *c)
 {
-    if (!top)
-        return;
-    bl_layers_after(top->below, c);
+    if (top->below)
+        bl_layers_after(top->below, c);
     if (top->wants_after)
         top->after(top, c);
 }

@@ -162,7 +162,7 @@ BL_HOT bool keep(blasad_tape *t, const bl_call *c, const bl_family *f, const bl_
         }
     }
     if (p->head.wide || p->access.scalars)
-        good &= add_extra(t, r, c, w);
+        good &= add_extra(t, r, c, bl_publish(t, w));
     BL_UNROLL
     for (int i = 0; i < f->spec->n_operands; i++)
         if (f->spec->operand[i].output && (p->access.write & BL_OPERAND(i)) && w->region[i] && w->region[i]->need) {
@@ -315,35 +315,57 @@ static bool note_returned(blasad_tape *t, const bl_call *c, const bl_touch *w)
 {
     for (int i = 0; i < bl_routine_table[c->routine]->n_operands; i++)
         if ((w->plan->access.write & BL_OPERAND(i)) && w->plan->extent[i] == c->size) {
-            const bl_key key = bl_number_key(c->type, bl_load(c->type, w->base[i]));
-            if (key.tag && !bl_set_add(&t->returned, key))
+            const bl_complex x = bl_load(c->type, w->base[i]);
+            const bl_key key = bl_number_key(c->type, x), *last = &t->last_returned;
+            if (!bl_is_telling(x) || (key.a == last->a && key.b == last->b && key.tag == last->tag))
+                continue;
+            if (!bl_set_add(&t->returned, key))
                 return false;
+            t->last_returned = key;
         }
     return true;
 }
 
-/* Where the call is known not to fail any more, and not to be seen again afterwards, nothing is left to do after it. */
+/* True: there is something to do after the call as well. */
 BL_HOT bool before(blasad_tape *t, const bl_call *c, const bl_family *f)
 {
-    bl_touch *w = &t->touch;
-    const bool verify = !(t->options & BLASAD_NO_VERIFY);
-    if (!bl_touch_call(t, c, f, w) || (verify && !verify_before(t, c, w)))
+    bl_touch w;
+    w.record = NULL;
+    w.start = 0;
+    if (!bl_touch_call(t, c, f, &w))
         return false;
-    bl_record *r = t->at;
-    if ((r == t->end && !more_records(t)) || !keep(t, c, f, w, r = t->at) || !(w->active || note_scratch(t, c, w))) {
+    const bool verify = !(t->options & BLASAD_NO_VERIFY), single = w.plan->single && w.active;
+    if (verify && !verify_before(t, c, bl_publish(t, &w)))
+        return false;
+    if (t->at == t->end && !more_records(t)) {
         out_of_memory(t);
         return false;
     }
-    t->at++;
-    t->count++;
-    t->assuming += w->assumed != 0;
-    if (t->mode == BLASAD_FORWARD)
-        bl_tangent_call(t, c, w);
-    if (w->plan->timed) {
-        w->record = r;
-        w->start = now();
+    bl_record *r = t->at;
+    if (!keep(t, c, f, &w, r) || !(w.active || note_scratch(t, c, bl_publish(t, &w)))) {
+        out_of_memory(t);
+        return false;
     }
-    return verify || w->plan->timed || (w->plan->single && w->active);
+    t->at = r + 1;
+    t->count++;
+    if (w.assumed)
+        t->assuming++;
+    if (t->mode == BLASAD_FORWARD)
+        bl_tangent_call(t, c, bl_publish(t, &w));
+    if (verify || w.plan->timed) {
+        w.record = r;
+        w.start = w.plan->timed ? now() : 0;
+        bl_publish(t, &w);
+        return true;
+    }
+    if (single) { /* all that note_returned asks for */
+        t->touch.plan = w.plan;
+        t->touch.active = w.active;
+        BL_UNROLL
+        for (int i = 0; i < f->spec->n_operands; i++)
+            t->touch.base[i] = w.base[i];
+    }
+    return single;
 }
 
 /* One copy of all this for each routine, its table folded in. */

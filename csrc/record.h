@@ -40,11 +40,13 @@ typedef struct bl_plan {
     bl_complex scalar[BL_MAX_SCALARS];
 
     bl_access access;
+    unsigned out, all; /* operands that it writes or whose derivative it changes; these and those it reads */
     bl_view view[BL_MAX_OPERANDS];   /* without a base (bl_touched_view) */
     int64_t extent[BL_MAX_OPERANDS]; /* bytes from the first to behind the last element */
     bool single;                     /* an output is one element */
-    bool timed;                      /* long enough for two clock readings */
-    unsigned active;                 /* the arguments that `needs` is for */
+    unsigned telling; /* scalars whose bits would tell that they are a number that an earlier call wrote */
+    bool timed;       /* long enough for two clock readings */
+    unsigned active;  /* the arguments that `needs` is for */
     unsigned needs;
     bl_record head; /* of every record of this shape */
 } bl_plan;
@@ -104,7 +106,8 @@ struct blasad_tape {
     bl_arena values;
     bl_set returned;  /* active numbers that calls wrote as one-element outputs: they may come back by value (8) */
     bl_set addresses; /* where constant scalars were read: memory that is touched */
-    const void *last_address[BL_MAX_SCALARS];
+    const void *constant[BL_MAX_SCALARS]; /* where the last constant scalars were: nobody annotated that memory */
+    bl_key last_returned;
     bl_view *scratch; /* undeclared memory that recorded calls wrote: constant, but no assumption */
     size_t scratches, scratch_capacity;
     size_t assuming; /* calls that took an operand for constant */
@@ -113,8 +116,13 @@ struct blasad_tape {
     char *unexplained;
 };
 
-/* The key of an active number, by its bits; tag 0 for 0 and +-1, which are in every program and tell nothing. */
-bl_key bl_number_key(int type, bl_complex value);
+/* An active number, by its bits. */
+static inline bl_key bl_number_key(int type, bl_complex x)
+{
+    return (bl_key){bl_bits(x.re), bl_bits(x.im), (uint32_t)type + 1};
+}
+/* 0 and +-1 are in every program: their bits tell nothing. */
+static inline bool bl_is_telling(bl_complex x) { return x.im != 0 || (x.re != 0 && x.re != 1 && x.re != -1); }
 
 /* tangent.c */
 void bl_tangent_call(blasad_tape *t, const bl_call *c, const bl_touch *w);

@@ -154,7 +154,6 @@ static int build(const bl_array *x, const char *label, bl_region **out)
     r->hi = lo + span;
     r->width = (uint8_t)x->width;
     r->shift = (uint8_t)x->shift;
-    r->misfit = (uint8_t)((1 << x->shift) - 1);
     if (merged < n) {
         r->member = calloc(bl_region_words(r), sizeof *r->member);
         if (!r->member)
@@ -364,12 +363,7 @@ bl_region *bl_regions_search(bl_regions *rs, const bl_view *v, int slot)
         else
             at = upper(x, v->base);
         bl_region *r = at ? e[at - 1].region : NULL;
-        *h = (bl_hint){r ? r->lo : NULL,
-                       r && !r->member ? r->hi : NULL,
-                       r,
-                       at ? e[at - 1].reach : NULL,
-                       at < n ? e[at].lo : (char *)UINTPTR_MAX,
-                       at};
+        *h = (bl_hint){r ? r->lo : NULL, r && !r->member ? r->hi : NULL, r, r ? ((size_t)1 << r->shift) - 1 : 0, at};
     }
     const size_t at = h->at;
     bool some = false;

@@ -57,7 +57,7 @@ enum { BL_SLOTS = BL_MAX_OPERANDS + BL_MAX_SCALARS };
 typedef struct bl_hint {
     const char *lo, *hi; /* of the region; empty if it has holes */
     bl_region *region;
-    const char *gap, *gap_end; /* memory that nobody annotated */
+    size_t misfit; /* bits that no offset of a unit has */
     size_t at;
 } bl_hint;
 
@@ -91,19 +91,12 @@ void bl_regions_free(bl_regions *rs);
 /* The region that owns all elements of `v`, NULL if none is owned, &bl_mixed in between. */
 bl_region *bl_regions_search(bl_regions *rs, const bl_view *v, int slot);
 
-static inline __attribute__((always_inline)) bool bl_regions_miss(const bl_regions *rs, const char *base,
-                                                                  const char *end, int slot)
-{
-    const bl_hint *h = &rs->hint[slot];
-    return (base >= h->gap && end <= h->gap_end) || end <= rs->lo || base >= rs->hi;
-}
-
 /* The same where the place of the last search decides, which is most of the time; NULL: search. */
 static inline __attribute__((always_inline)) bl_region *bl_regions_guess(const bl_regions *rs, const char *base,
                                                                          const char *end, int slot)
 {
     const bl_hint *h = &rs->hint[slot];
-    if (base < h->lo || end > h->hi || ((size_t)(base - h->lo) & h->region->misfit))
+    if (base < h->lo || end > h->hi || ((size_t)(base - h->lo) & h->misfit))
         return NULL;
     return h->region;
 }

@@ -104,6 +104,14 @@ static void verify_end(blasad_tape *t)
         bad = r->member ? bl_prints_check_bits(r, r->member, 0, units) : bl_prints_check(r, &whole);
         if (!bad)
             continue;
+        if (t->options & BLASAD_UNDECLARED_ERROR) {
+            bl_tape_fail(t, BLASAD_ACTIVITY,
+                         "%s changed while recording, though no recorded call touched it: what was written there "
+                         "would be taken for constant; annotate what the program computes with, or open the tape with "
+                         "undeclared=\"warn\"",
+                         r->label);
+            break;
+        }
         size_t more = strlen(r->label) + 1;
         char *longer = realloc(text, length + more + 1);
         if (!longer) {
@@ -224,6 +232,7 @@ static int annotate(blasad_tape *t, const bl_array *x, void *dx, const char *lab
     bl_tapes_lock();
     int code = bl_regions_add(&t->regions, x, dx != NULL, dx ? (char *)dx - x->base : 0, label, touched, t, &r);
     bl_tapes_unlock();
+    memset(t->constant, 0, sizeof t->constant);
     if (code == BLASAD_OK && r && !(t->options & BLASAD_NO_VERIFY) && !bl_prints_begin(r)) {
         bl_tape_fail(t, BLASAD_MEMORY, "no memory for the fingerprints of %s; verify=False needs none", label);
         code = blasad_tape_error(t);

@@ -1,12 +1,15 @@
-/* Thunks: what a name or a wrapped pointer points to. A thunk notes its binding (entry.h) in this thread's
- * bl_thread_state.bound and jumps to the binding's entry, all arguments where the caller put them. So one entry per
- * routine and ABI serves any number of names and implementations, and nothing is written to executable memory.
+/* Thunks: what a name or a wrapped pointer points to.
+ *
+ * While no tape is open in the process a thunk jumps to the real routine, with every register and the stack as the
+ * caller left them: the BLAS sees the program's own call, hidden lengths or none included. Otherwise it notes its
+ * binding (entry.h) in this thread's bl_thread_state.bound and jumps to the binding's entry. So one entry per routine
+ * and ABI serves any number of names and implementations, and nothing is ever written to executable memory.
  *
  * Only registers that a callee may destroy, and that carry no argument, are used: r11 and rax; x9, x16 and x17.
  * A signal handler that calls BLAS between the store and the entry's load would rebind the call; such a handler is not
  * allowed to call BLAS (nothing in BLAS is async-signal-safe).
  *
- * struct bl_binding: 32 bytes, the entry first.
+ * struct bl_binding: 32 bytes, the entry first, the real routine (or NULL) at 8.
  */
 #define BL_POOL_SIZE 4096
 
@@ -15,7 +18,13 @@
 
     .type bl_through, %function
 bl_through:
-    movq    bl_thread_state@gottpoff(%rip), %rax
+    cmpl    $0, bl_armed(%rip)
+    jne     1f
+    movq    8(%r11), %rax
+    testq   %rax, %rax
+    je      1f
+    jmp     *%rax
+1:  movq    bl_thread_state@gottpoff(%rip), %rax
     movq    %r11, %fs:(%rax)
     jmp     *(%r11)
     .size bl_through, . - bl_through
@@ -30,7 +39,13 @@ bl_through:
 
     .type bl_through, %function
 bl_through:
-    mrs     x17, tpidr_el0
+    adrp    x17, bl_armed
+    ldr     w17, [x17, :lo12:bl_armed]
+    cbnz    w17, 1f
+    ldr     x17, [x16, #8]
+    cbz     x17, 1f
+    br      x17
+1:  mrs     x17, tpidr_el0
     adrp    x9, :gottprel:bl_thread_state
     ldr     x9, [x9, :gottprel_lo12:bl_thread_state]
     str     x16, [x17, x9]

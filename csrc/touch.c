@@ -37,30 +37,28 @@ bool bl_is_scratch(const blasad_tape *t, const bl_view *v)
     return false;
 }
 
-bl_key bl_number_key(int type, bl_complex x)
+bl_region *bl_touch_scalar(blasad_tape *t, const bl_call *c, int i)
 {
-    bl_key key = {0, 0, (uint32_t)type + 1};
-    if (x.im == 0 && (x.re == 0 || x.re == 1 || x.re == -1))
-        return (bl_key){0, 0, 0};
-    memcpy(&key.a, &x.re, sizeof key.a);
-    memcpy(&key.b, &x.im, sizeof key.b);
-    return key;
-}
-
-bool bl_is_returned(const blasad_tape *t, int type, bl_complex x)
-{
-    const bl_key key = bl_number_key(type, x);
-    return key.tag && bl_set_has(&t->returned, key);
-}
-
-bool bl_note_address(blasad_tape *t, const bl_call *c, int i)
-{
-    const void *p = c->scalar[i].address;
-    t->last_address[i] = p;
-    if (bl_set_add(&t->addresses, (bl_key){(uint64_t)(uintptr_t)p, 0, (uint32_t)c->size}))
-        return true;
-    bl_tape_fail(t, BLASAD_MEMORY, "no memory to record call %zu; the program went on, its gradient is lost", t->count);
-    return false;
+    char *p = c->scalar[i].address;
+    bl_region *r = NULL;
+    if (p) {
+        const bl_view v = bl_view_run(p, c->size);
+        r = bl_regions_search(&t->regions, &v, BL_SCALAR_BIT + i);
+    }
+    if (r == &bl_mixed)
+        bl_refuse_scalar(t, c, i);
+    else if (r && !bl_fits_width(t, c, r))
+        r = &bl_mixed;
+    if (r)
+        return r;
+    /* Remembered: to annotate this memory afterwards would be too late. */
+    if (p && !bl_set_add(&t->addresses, (bl_key){(uint64_t)(uintptr_t)p, 0, c->size})) {
+        bl_tape_fail(t, BLASAD_MEMORY, "no memory to record call %zu; the program went on, its gradient is lost",
+                     t->count);
+        return &bl_mixed;
+    }
+    t->constant[i] = p;
+    return NULL;
 }
 
 /* Calls of fewer multiplications are not timed: two clock readings would be felt. */
@@ -72,14 +70,18 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
     double work = 1;
     *p = (bl_plan){.type = c->type, .scalars = scalars, .access.scalars = scalars, .active = ~0u};
     memcpy(p->flag, c->flag, sizeof p->flag);
-    for (int i = 0; i < s->n_scalars; i++)
+    for (int i = 0; i < s->n_scalars; i++) {
         p->scalar[i] = c->scalar[i].value;
+        p->telling |= bl_is_telling(p->scalar[i]) ? BL_SCALAR(i) : 0;
+    }
     for (int i = 0; i < s->n_dims; i++) {
         p->dim[i] = c->dim[i];
         work *= (double)c->dim[i];
     }
     p->timed = work >= TIMED;
     f->access(c, &p->access);
+    p->out = p->access.write | p->access.result;
+    p->all = p->out | p->access.read;
 
     bl_record *r = &p->head;
     r->routine = c->routine;
@@ -124,9 +126,25 @@ void bl_refuse_width(blasad_tape *t, const bl_call *c, const bl_region *r)
                  bl_describe_call(t, c, call), c->width, r->label, r->width);
 }
 
+/* What looks like a part of an annotation may be a number of another width. */
+static bool refuse_other_width(blasad_tape *t, const bl_call *c, const bl_view *v)
+{
+    for (size_t i = 0; i < t->regions.count; i++) {
+        const bl_region *r = t->regions.region[i];
+        if (r->width && r->width != c->width && bl_region_owned(r, v) > 0) {
+            bl_refuse_width(t, c, r);
+            return true;
+        }
+    }
+    return false;
+}
+
 void bl_refuse_scalar(blasad_tape *t, const bl_call *c, int i)
 {
     char call[128];
+    const bl_view v = bl_view_run(c->scalar[i].address, c->size);
+    if (refuse_other_width(t, c, &v))
+        return;
     bl_tape_fail(t, BLASAD_NOT_YET,
                  "%s: the scalar %s at %p lies in annotated memory only in part, which this version cannot "
                  "follow; annotate the whole number",
@@ -136,6 +154,9 @@ void bl_refuse_scalar(blasad_tape *t, const bl_call *c, int i)
 void bl_refuse_mixed(blasad_tape *t, const bl_call *c, int i)
 {
     char call[128], text[256];
+    const bl_view v = bl_operand_view(c, i);
+    if (refuse_other_width(t, c, &v))
+        return;
     bl_tape_fail(t, BLASAD_NOT_YET,
                  "%s: no single annotation covers %s, some do in part; this version follows operands that lie "
                  "in one annotated array: annotate the array that contains the operand as a whole",

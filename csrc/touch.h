@@ -25,11 +25,8 @@ void bl_refuse_assumed(blasad_tape *t, const bl_call *c, int i);
 void bl_refuse_returned(blasad_tape *t, const bl_call *c, int i);
 bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w);
 
-/* Remembers where a constant scalar was read: to annotate that memory afterwards would be too late. */
-bool bl_note_address(blasad_tape *t, const bl_call *c, int i);
 /* Was v written by recorded calls, without anything active? Then it is constant, and no assumption. */
 bool bl_is_scratch(const blasad_tape *t, const bl_view *v);
-bool bl_is_returned(const blasad_tape *t, int type, bl_complex x);
 
 BL_HOT bool bl_fits_width(blasad_tape *t, const bl_call *c, bl_region *r)
 {
@@ -45,32 +42,8 @@ BL_HOT bool bl_fits_width(blasad_tape *t, const bl_call *c, bl_region *r)
     return true;
 }
 
-BL_HOT bool bl_touch_scalar(blasad_tape *t, const bl_call *c, int i, bl_touch *w)
-{
-    char *p = c->scalar[i].address;
-    w->scalar_region[i] = NULL;
-    w->scalar_shadow[i] = NULL;
-    if (!p)
-        return true;
-    const int64_t size = c->size;
-    bl_region *r = NULL;
-    if (!bl_regions_miss(&t->regions, p, p + size, BL_SCALAR_BIT + i)) {
-        const bl_view v = bl_view_run(p, size);
-        r = bl_regions_search(&t->regions, &v, BL_SCALAR_BIT + i);
-    }
-    if (!r)
-        return p == t->last_address[i] || bl_note_address(t, c, i);
-    if (r == &bl_mixed) {
-        bl_refuse_scalar(t, c, i);
-        return false;
-    }
-    if (!bl_fits_width(t, c, r))
-        return false;
-    w->scalar_region[i] = r;
-    if (r->duplicated)
-        w->scalar_shadow[i] = p + r->delta;
-    return true;
-}
+/* The region of a scalar, looked up; NULL: constant; &bl_mixed: an error was left on the tape. */
+bl_region *bl_touch_scalar(blasad_tape *t, const bl_call *c, int i);
 
 BL_HOT bool bl_plan_is_for(const bl_plan *p, const bl_call *c, const bl_routine_spec *s, unsigned scalars)
 {
@@ -91,6 +64,13 @@ BL_HOT bool bl_plan_is_for(const bl_plan *p, const bl_call *c, const bl_routine_
     return differ == 0;
 }
 
+/* The tape's own copy, for whoever needs it in memory. Recording has it in registers. */
+BL_HOT const bl_touch *bl_publish(blasad_tape *t, const bl_touch *w)
+{
+    t->touch = *w;
+    return &t->touch;
+}
+
 /* False: an error was left on the tape. */
 BL_HOT bool bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, bl_touch *w)
 {
@@ -98,22 +78,29 @@ BL_HOT bool bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, 
     unsigned duplicated = 0, scalars = 0, assumed = 0;
     BL_UNROLL
     for (int i = 0; i < s->n_scalars; i++) {
-        if (!bl_touch_scalar(t, c, i, w))
+        w->scalar_region[i] = NULL;
+        w->scalar_shadow[i] = NULL;
+        if (c->scalar[i].address == t->constant[i])
+            continue;
+        bl_region *r = w->scalar_region[i] = bl_touch_scalar(t, c, i);
+        if (r == &bl_mixed)
             return false;
-        scalars |= w->scalar_shadow[i] ? BL_SCALAR(i) : 0;
+        if (r && r->duplicated) {
+            w->scalar_shadow[i] = (char *)c->scalar[i].address + r->delta;
+            scalars |= BL_SCALAR(i);
+        }
     }
     bl_plan *p = &t->plan[c->routine];
     if (!bl_plan_is_for(p, c, s, scalars))
         bl_plan_for(p, c, f, scalars);
     w->plan = p;
-    const unsigned out = p->access.write | p->access.result, all = p->access.read | out;
+    const unsigned read = p->access.read, out = p->out, all = p->all;
     BL_UNROLL
     for (int i = 0; i < s->n_operands; i++) {
+        char *base = w->base[i] = c->operand[i].base;
         w->region[i] = NULL;
         if (!(all & BL_OPERAND(i)))
             continue;
-        char *base = c->operand[i].base;
-        w->base[i] = base;
         bl_region *r = bl_regions_guess(&t->regions, base, base + p->extent[i], i);
         if (!r) {
             const bl_view v = bl_touched_view(w, i);
@@ -128,13 +115,12 @@ BL_HOT bool bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, 
                 return false;
             w->region[i] = r;
             duplicated |= (unsigned)r->duplicated << i;
-        } else if (p->access.read & BL_OPERAND(i)) {
+        } else if (read & BL_OPERAND(i)) {
             const bl_view v = bl_touched_view(w, i);
             assumed |= bl_is_scratch(t, &v) ? 0 : BL_OPERAND(i);
         }
     }
-    const unsigned active = (p->access.read & duplicated) | p->access.scalars;
-    w->active = active;
+    w->active = (read & duplicated) | p->access.scalars;
     w->assumed = assumed;
     if (p->access.scalars != scalars)
         BL_UNROLL
@@ -154,18 +140,18 @@ BL_HOT bool bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, 
                 for (int i = 0; i < s->n_scalars; i++)
                     overlap |= w->scalar_region[i] != NULL;
             }
-        if (overlap && !bl_check_aliases(t, c, w))
+        if (overlap && !bl_check_aliases(t, c, bl_publish(t, w)))
             return false;
     }
-    if (active && (out & ~duplicated)) {
-        bl_refuse_output(t, c, w, __builtin_ctz(out & ~duplicated));
+    if (w->active && (out & ~duplicated)) {
+        bl_refuse_output(t, c, bl_publish(t, w), __builtin_ctz(out & ~duplicated));
         return false;
     }
-    if (t->returned.count)
+    if (p->telling && t->returned.count)
         BL_UNROLL
     for (int i = 0; i < s->n_scalars; i++)
-        if (!(w->scalar_region[i] && w->scalar_region[i]->duplicated) &&
-            bl_is_returned(t, c->type, c->scalar[i].value)) {
+        if ((p->telling & BL_SCALAR(i)) && !(w->scalar_region[i] && w->scalar_region[i]->duplicated) &&
+            bl_set_has(&t->returned, bl_number_key(c->type, c->scalar[i].value))) {
             bl_refuse_returned(t, c, i);
             return false;
         }
@@ -173,8 +159,8 @@ BL_HOT bool bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, 
         bl_refuse_assumed(t, c, __builtin_ctz(assumed));
         return false;
     }
-    if (active != p->active)
-        bl_plan_active(t, p, c, f, active);
+    if (w->active != p->active)
+        bl_plan_active(t, p, c, f, w->active);
     return true;
 }
 

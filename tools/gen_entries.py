@@ -102,22 +102,13 @@ class Routine:
 
 
 def c_type(a: Argument, t: str, abi: str) -> str:
-    integer = "int32_t" if abi.endswith("32") else "int64_t"
-    if abi[0] == "f":
-        return {
-            "flag": "const char *",
-            "dim": f"const {integer} *",
-            "ld": f"const {integer} *",
-            "scalar": f"const {REAL[t]} *",
-            "operand": f"{REAL[t]} *",
-        }[a.kind]
-    return {
-        "flag": "int ",
-        "dim": f"{integer} ",
-        "ld": f"{integer} ",
-        "operand": f"{REAL[t]} *",
-        "scalar": f"const {REAL[t]} *" if t in "cz" else f"{REAL[t]} ",
-    }[a.kind]
+    """How an ABI passes an argument: Fortran by address, CBLAS by value but for complex numbers and operands."""
+    plain = {"flag": "char" if abi[0] == "f" else "int", "scalar": REAL[t], "operand": REAL[t]}
+    base = plain.get(a.kind, f"int{abi[1:]}_t")
+    if a.kind == "operand":
+        return f"{base} *"
+    by_address = abi[0] == "f" or (a.kind == "scalar" and t in "cz")
+    return f"const {base} *" if by_address else f"{base} "
 
 
 def parameters(r: Routine, t: str, abi: str) -> str:
@@ -125,138 +116,110 @@ def parameters(r: Routine, t: str, abi: str) -> str:
     return ", ".join(["int layout"] * (abi[0] == "c") + declared)
 
 
+def hidden(r: Routine, abi: str) -> int:
+    """Number of hidden lengths that a Fortran routine may expect."""
+    return len(r.of("flag")) * (abi[0] == "f")
+
+
 def pointer(r: Routine, t: str, abi: str) -> str:
     """The type of the implementation, hidden lengths included."""
-    hidden = ", size_t" * (len(r.of("flag")) if abi[0] == "f" else 0)
-    return f"void (*)({parameters(r, t, abi)}{hidden})"
+    return f"void (*)({parameters(r, t, abi)}{', size_t' * hidden(r, abi)})"
+
+
+def fill(r: Routine, t: str, abi: str, swap: dict[str, str]) -> str:
+    """Arguments -> canonical call; `swap` makes row-major column-major."""
+    fortran, lines = abi[0] == "f", []
+    for a in r.arguments:
+        source = swap.get(a.name, a.name)
+        if a.kind == "flag":
+            lines.append(f"call.{a.field} = bl_flag_{'fortran' if fortran else 'cblas'}({source});")
+        elif a.kind != "scalar":
+            lines.append(f"call.{a.field} = {'*' * (fortran and a.kind != 'operand')}{source};")
+        elif fortran or t in "cz":
+            lines.append(f"bl_take_{t}(&call.{a.field}, {source});")
+        else:
+            lines.append(f"call.{a.field} = (bl_scalar){{{{{source}, 0}}, NULL}};")
+    return "\n    ".join(lines)
 
 
 def entry(r: Routine, t: str, abi: str) -> str:
-    fortran = abi[0] == "f"
-    given = ", ".join(
-        ["layout"] * (not fortran) + [a.name for a in r.arguments] + ["1"] * (fortran * len(r.of("flag")))
-    )
-
-    def fill(swap: dict[str, str]) -> list[str]:
-        lines = []
-        for a in r.arguments:
-            source = swap.get(a.name, a.name)
-            if a.kind == "flag":
-                lines.append(f"call.{a.field} = bl_flag_{'fortran' if fortran else 'cblas'}({source});")
-            elif a.kind == "scalar":
-                lines.append(
-                    f"bl_take_{t}(&call.{a.field}, {source});"
-                    if fortran or t in "cz"
-                    else f"call.{a.field} = (bl_scalar){{{{{source}, 0}}, NULL}};"
-                )
-            else:
-                lines.append(f"call.{a.field} = {'*' * (fortran and a.kind != 'operand')}{source};")
-        return lines
-
-    head = [
-        f"static void bl_{t}{r.name}_{abi}({parameters(r, t, abi)})",
-        "{",
-        "    const bl_binding *g = bl_thread_state.bound;",
-        "    void (*real)(void) = bl_quiet(g);",
-        "    if (real) {",
-        f"        (({pointer(r, t, abi)})real)({given});",
-        "        return;",
-        "    }",
-        "    bl_call call;",
-        f"    call.routine = BL_{r.name.upper()}, call.type = BL_{t.upper()}, "
-        f"call.size = {SIZE[t]}, call.width = {WIDTH[t]}, call.caller = __builtin_return_address(0);",
-    ]
-    if fortran:
-        body = ["    call.row_major = false;"] + [f"    {line}" for line in fill({})]
-        argument = f"({r.check()})"
+    given = ", ".join(["layout"] * (abi[0] == "c") + [a.name for a in r.arguments] + ["1"] * hidden(r, abi))
+    if abi[0] == "f":
+        row_major, argument, body = "false", r.check(), fill(r, t, abi, {})
     else:
-        body = [
-            "    call.row_major = layout == 101;",
-            "    if (call.row_major) {",
-            *(f"        {x}" for x in fill(r.swap)),
-            "    } else {",
-            *(f"        {x}" for x in fill({})),
-            "    }",
-        ]
-        argument = f"(layout != 101 && layout != 102 ? BL_BAD_LAYOUT : {r.check()})"
-    tail = [
-        f"    const enum bl_next next = bl_enter(&call, g, {argument});",
-        "    if (next == BL_DONE)",
-        "        return;",
-        f"    (({pointer(r, t, abi)})g->real)({given});",
-        "    if (next >= BL_CALL)",
-        "        bl_thread_state.inside = false;",
-        "    if (next == BL_CALL_AFTER)",
-        "        bl_leave(&call);",
-        "}",
-        "",
-    ]
-    return "\n".join(head + body + tail)
+        row_major, argument = "layout == 101", f"layout != 101 && layout != 102 ? BL_BAD_LAYOUT : {r.check()}"
+        body = (
+            f"if (call.row_major) {{\n    {fill(r, t, abi, r.swap)}\n    }} else {{\n    {fill(r, t, abi, {})}\n    }}"
+        )
+    return f"""\
+static void bl_{t}{r.name}_{abi}({parameters(r, t, abi)})
+{{
+    const bl_binding *g = bl_thread_state.bound;
+    bl_call call;
+    call.routine = BL_{r.name.upper()}, call.type = BL_{t.upper()}, call.size = {SIZE[t]}, call.width = {WIDTH[t]};
+    call.row_major = {row_major}, call.caller = __builtin_return_address(0);
+    {body}
+    const enum bl_next next = bl_tell(&call, g, {argument});
+    if (next == BL_DONE)
+        return;
+    (({pointer(r, t, abi)})g->real)({given});
+    if (next >= BL_CALL)
+        bl_thread_state.inside = false;
+    if (next == BL_CALL_AFTER)
+        bl_leave(&call);
+}}
+"""
 
 
 def caller(r: Routine, t: str, abi: str) -> str:
-    """Arguments out of the canonical call, in order, as the ABI passes them."""
-    integer = "int32_t" if abi.endswith("32") else "int64_t"
-    fortran, parts, local = abi[0] == "f", ["102"] * (abi[0] == "c"), []
+    """Canonical call -> arguments, in order, as the ABI passes them."""
+    fortran, local, given = abi[0] == "f", [], ["102"] * (abi[0] == "c")
     for a in r.arguments:
         if a.kind == "flag":
-            parts.append(f"&c->{a.field}" if fortran else f"bl_cblas_flag(c->{a.field})")
-        elif a.kind in ("dim", "ld"):
-            if fortran and integer == "int32_t":
-                local.append(f"const int32_t {a.name} = (int32_t)c->{a.field};")
-            parts.append(
-                f"({integer})c->{a.field}"
-                if not fortran
-                else f"&{a.name}"
-                if integer == "int32_t"
-                else f"&c->{a.field}"
-            )
+            given.append(f"&c->{a.field}" if fortran else f"bl_cblas_flag(c->{a.field})")
+        elif a.kind == "operand":
+            given.append(f"c->{a.field}")
         elif a.kind == "scalar":
             value = f"c->{a.field}.value"
             local.append(f"const {REAL[t]} {a.name}[] = {{({REAL[t]}){value}.re, ({REAL[t]}){value}.im}};")
-            parts.append(a.name if fortran or t in "cz" else f"{a.name}[0]")
+            given.append(a.name if fortran or t in "cz" else f"{a.name}[0]")
         else:
-            parts.append(f"c->{a.field}")
-    parts += ["1"] * (fortran * len(r.of("flag")))
-    return "\n".join(
-        [
-            f"static void call_{t}{r.name}_{abi}(const bl_call *c, void (*f)(void))",
-            "{",
-            *(f"    {x}" for x in local),
-            f"    (({pointer(r, t, abi)})f)({', '.join(parts)});",
-            "}",
-            "",
-        ]
-    )
+            local.append(f"const int{abi[1:]}_t {a.name} = (int{abi[1:]}_t)c->{a.field};")
+            given.append(f"{'&' * fortran}{a.name}")
+    return f"""\
+static void call_{t}{r.name}_{abi}(const bl_call *c, void (*f)(void))
+{{
+    {chr(10).join(local)}
+    (({pointer(r, t, abi)})f)({", ".join(given + ["1"] * hidden(r, abi))});
+}}
+"""
 
 
-def strings(name: str, values: list[str]) -> str:
-    return (
-        f"static const char *const {name}[] = {{{', '.join([f'{chr(34)}{v}{chr(34)}' for v in values] + ['NULL'])}}};"
-    )
+def spec(r: Routine) -> str:
+    """What the routine looks like, for call.h."""
 
-
-def spec(r: Routine) -> tuple[str, str]:
-    """The row of a routine in the table, and the arrays that it points to."""
-    arrays = [strings(f"{r.name}_{k}s", [a.name for a in r.of(k)]) for k in ("flag", "dim", "scalar")]
-    arrays.append(strings(f"{r.name}_arguments", [a.name for a in r.arguments]))
-    pairs = ", ".join(f'{{"{a}", "{b}"}}' for a, b in r.swap.items()) + ", " * bool(r.swap) + "{NULL, NULL}"
-    arrays.append(f"static const char *const {r.name}_row_major[][2] = {{{pairs}}};")
+    def strings(name: str, values: list[str]) -> str:
+        quoted = [f'"{v}"' for v in values]
+        return f"static const char *const {r.name}_{name}[] = {{{', '.join([*quoted, 'NULL'])}}};\n"
 
     def where(name: str | None, otherwise: str) -> str:
-        return otherwise if name in (None, "1") else str(r.argument(name).index)
+        return otherwise if name in (None, "1") else str(r.argument(str(name)).index)
 
+    lists = [strings(f"{k}s", [a.name for a in r.of(k)]) for k in ("flag", "dim", "scalar")]
+    lists.append(strings("arguments", [a.name for a in r.arguments]))
+    pairs = "".join(f'{{"{a}", "{b}"}}, ' for a, b in r.swap.items())
+    lists.append(f"static const char *const {r.name}_row_major[][2] = {{{pairs}{{NULL, NULL}}}};\n")
     operands = ", ".join(
         f'{{"{o["name"]}", {str(o["role"] != "in").lower()}, {where(o["rows"], "BL_DIM_ONE")}, '
         f"{where(o['cols'], 'BL_DIM_ONE')}, {where(o.get('trans'), 'BL_NEVER')}}}"
         for o in r.operands
     )
-    row = (
-        f'static const bl_routine_spec bl_spec_{r.name} = {{"{r.name}", {r.name}_flags, {r.name}_dims, {r.name}_scalars, '
-        f"{r.name}_arguments, {r.name}_row_major, {len(r.of('flag'))}, {len(r.of('dim'))}, "
-        f"{len(r.of('scalar'))}, {len(r.operands)}, {{{operands}}}}};"
-    )
-    return "\n".join(arrays), row
+    counts = ", ".join(str(len(r.of(k))) for k in ("flag", "dim", "scalar", "operand"))
+    return f"""{"".join(lists)}\
+static const bl_routine_spec bl_spec_{r.name} = {{
+    "{r.name}", {r.name}_flags, {r.name}_dims, {r.name}_scalars, {r.name}_arguments, {r.name}_row_major,
+    {counts}, {{{operands}}}}};
+"""
 
 
 def main(source: str, out: str) -> None:
@@ -265,86 +228,58 @@ def main(source: str, out: str) -> None:
     everything = routines + [Routine(e, False) for e in data["kernel"]]
     bodies = [(r, t, abi) for r in routines for t in r.types for abi in ABIS]
     names = [(pattern.format(t + r.name), r, t, abi) for r, t, abi in bodies for pattern in NAMES[abi]]
-    arrays, rows = zip(*map(spec, everything), strict=True)
+
+    def lines(pattern: str, of: list[tuple[str, Routine, str, str]]) -> str:
+        return "".join(
+            pattern.format(n=n, r=r.name, R=r.name.upper(), t=t, T=t.upper(), abi=abi, ABI=abi.upper(), i=i)
+            for i, (n, r, t, abi) in enumerate(of)
+        )
+
     files = {
-        "routines.h": "\n".join(
-            [
-                "#ifndef BL_ROUTINES_H",
-                "#define BL_ROUTINES_H",
-                f"enum bl_routine {{ {', '.join(f'BL_{r.name.upper()}' for r in everything)}, BL_ROUTINES }};",
-                f"#define BL_FIRST_KERNEL BL_{everything[len(routines)].name.upper()}",
-                f"enum {{ BL_SYMBOLS = {len(names)} }};",
-                "#endif",
-                "",
-            ]
-        ),
-        "specs.h": "\n".join(
-            [
-                "#ifndef BL_SPECS_H",
-                "#define BL_SPECS_H",
-                '#include "call.h"',
-                *arrays,
-                *rows,
-                f"#define BL_EACH_ROUTINE(X) {' '.join(f'X({r.name}, {r.name.upper()})' for r in routines)}",
-                "#endif",
-                "",
-            ]
-        ),
-        "table.c": "\n".join(
-            [
-                '#include "specs.h"',
-                "const bl_routine_spec *const bl_routine_table[BL_ROUTINES] = {",
-                *(f"    [BL_{r.name.upper()}] = &bl_spec_{r.name}," for r in everything),
-                "};",
-                "",
-            ]
-        ),
-        "entries.c": "\n".join(
-            [
-                '#include "entry.h"',
-                "",
-                *(entry(*b) for b in bodies),
-                *(f"void blasad_entry_{n}(void);" for n, *_ in names),
-                "const bl_symbol_info bl_symbol_table[BL_SYMBOLS] = {",
-                *(
-                    f'    {{"{n}", blasad_entry_{n}, (void (*)(void))bl_{t}{r.name}_{abi}, BL_{r.name.upper()}, '
-                    f"BL_{t.upper()}, BL_{abi.upper()}}},"
-                    for n, r, t, abi in names
-                ),
-                "};",
-                "bl_binding bl_name_binding[BL_SYMBOLS] = {",
-                *(
-                    f"    {{(void (*)(void))bl_{t}{r.name}_{abi}, NULL, NULL, {i}}},"
-                    for i, (n, r, t, abi) in enumerate(names)
-                ),
-                "};",
-                "",
-            ]
-        ),
-        "callers.c": "\n".join(
-            [
-                '#include "backend.h"',
-                "",
-                "static int bl_cblas_flag(char c) { return c == 'N' ? 111 : c == 'T' ? 112 : c == 'C' ? 113 : 0; }",
-                "",
-                *(caller(*b) for b in bodies),
-                "const bl_caller bl_callers[BL_FIRST_KERNEL][4][BL_ABIS] = {",
-                *(
-                    f"    [BL_{r.name.upper()}][BL_{t.upper()}][BL_{abi.upper()}] = call_{t}{r.name}_{abi},"
-                    for r, t, abi in bodies
-                ),
-                "};",
-                "",
-            ]
-        ),
-        "names.inc": "".join(f"BL_NAME {n}, {i}\n" for i, (n, *_) in enumerate(names)),
+        "routines.h": f"""
+#ifndef BL_ROUTINES_H
+#define BL_ROUTINES_H
+enum bl_routine {{ {"".join(f"BL_{r.name.upper()}, " for r in everything)}BL_ROUTINES }};
+#define BL_FIRST_KERNEL BL_{everything[len(routines)].name.upper()}
+enum {{ BL_SYMBOLS = {len(names)} }};
+#endif
+""",
+        "specs.h": f"""
+#ifndef BL_SPECS_H
+#define BL_SPECS_H
+#include "call.h"
+{"".join(spec(r) for r in everything)}
+#define BL_EACH_ROUTINE(X) {" ".join(f"X({r.name}, {r.name.upper()})" for r in routines)}
+#endif
+""",
+        "table.c": f"""
+#include "specs.h"
+const bl_routine_spec *const bl_routine_table[BL_ROUTINES] = {{
+{"".join(f"    [BL_{r.name.upper()}] = &bl_spec_{r.name},{chr(10)}" for r in everything)}}};
+""",
+        "entries.c": f"""
+#include "entry.h"
+{"".join(entry(*b) for b in bodies)}
+{lines("void blasad_entry_{n}(void);" + chr(10), names)}
+const bl_symbol_info bl_symbol_table[BL_SYMBOLS] = {{
+{lines('    {{"{n}", blasad_entry_{n}, (void (*)(void))bl_{t}{r}_{abi}, BL_{R}, BL_{T}, BL_{ABI}}},' + chr(10), names)}}};
+bl_binding bl_name_binding[BL_SYMBOLS] = {{
+{lines("    {{(void (*)(void))bl_{t}{r}_{abi}, NULL, NULL, {i}}}," + chr(10), names)}}};
+""",
+        "callers.c": f"""
+#include "backend.h"
+static int bl_cblas_flag(char c) {{ return c == 'N' ? 111 : c == 'T' ? 112 : c == 'C' ? 113 : 0; }}
+{"".join(caller(*b) for b in bodies)}
+const bl_caller bl_callers[BL_FIRST_KERNEL][4][BL_ABIS] = {{
+{lines("    [BL_{R}][BL_{T}][BL_{ABI}] = call_{t}{r}_{abi}," + chr(10), [("", *b) for b in bodies])}}};
+""",
+        "names.inc": lines("BL_NAME {n}, {i}" + chr(10), names),
         "names_cdef.h": "".join(f"void {n}({parameters(r, t, abi)});\n" for n, r, t, abi in names),
-        "names_map.h": "".join(f"#define {n} blasad_entry_{n}\n" for n, *_ in names),
+        "names_map.h": lines("#define {n} blasad_entry_{n}" + chr(10), names),
     }
     Path(out).mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        comment = "" if name == "names.inc" else "/* Made by tools/gen_entries.py from csrc/routines.toml. */\n"
-        Path(out, name).write_text(comment + text)
+        Path(out, name).write_text("/* Made by tools/gen_entries.py from csrc/routines.toml. */\n" + text)
 
 
 if __name__ == "__main__":
