@@ -410,8 +410,6 @@ static bool fits(const bl_call *c)
 /* The position that the program itself gave to Fortran argument `argument`. */
 static int as_numbered(const bl_call *c, int argument)
 {
-    if (argument == BL_BAD_LAYOUT)
-        return 1;
     const bl_routine_spec *s = bl_routine_table[c->routine];
     if (c->row_major) {
         const char *name = s->arguments[argument - 1];
@@ -460,15 +458,16 @@ static enum bl_next refuse(const bl_call *c, const bl_binding *g, int argument)
     return BL_DONE;
 }
 
-enum bl_next bl_enter(bl_call *c, const bl_binding *g, int argument)
+enum bl_next bl_enter(bl_call *c, const bl_binding *g, bool layout)
 {
     bl_layer *top = bl_thread_state.top;
     c->symbol = g->symbol;
     c->backend = g->backend;
     if (!c->backend)
         c->backend = last_resort(g);
-    if (argument)
-        return refuse(c, g, as_numbered(c, argument));
+    const int argument = layout ? bl_routine_table[c->routine]->check(c) : 0;
+    if (!layout || argument)
+        return refuse(c, g, layout ? as_numbered(c, argument) : 1);
     if (!g->real && bl_abi_width(c->backend->function[c->routine][c->type].abi) == 32 && !fits(c))
         return refuse(c, g, 0);
     if (bl_thread_state.inside)
@@ -493,4 +492,11 @@ make:
     return BL_DONE;
 }
 
-void bl_leave(const bl_call *c) { bl_layers_after(bl_thread_state.top, c); }
+void bl_leave(const bl_call *c)
+{
+    bl_layer *top = bl_thread_state.top;
+    if (top->below)
+        bl_layers_after(top, c);
+    else
+        top->after(top, c);
+}

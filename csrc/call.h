@@ -79,7 +79,10 @@ typedef struct bl_routine_spec {
     const char *const (*row_major)[2];                       /* swapped pairs, {NULL, NULL} at the end */
     uint8_t n_flags, n_dims, n_scalars, n_operands;
     bl_operand_spec operand[BL_MAX_OPERANDS];
+    int (*check)(const bl_call *c); /* Fortran position of the first argument that the reference calls illegal, or 0 */
 } bl_routine_spec;
+
+static inline bool bl_is_trans(char c) { return c == 'N' || c == 'T' || c == 'C'; }
 
 extern const bl_routine_spec *const bl_routine_table[BL_ROUTINES];
 extern const char bl_type_letter[4];

@@ -28,9 +28,6 @@ typedef struct bl_symbol_info {
 extern const bl_symbol_info bl_symbol_table[BL_SYMBOLS];
 extern bl_binding bl_name_binding[BL_SYMBOLS];
 
-/* The `argument` of a CBLAS call whose layout is neither row- nor column-major. */
-enum { BL_BAD_LAYOUT = -1 };
-
 /* What an entry does after it has told of its call. */
 enum bl_next {
     BL_DONE,      /* nothing: the call was made */
@@ -39,23 +36,28 @@ enum bl_next {
     BL_CALL_AFTER /* the same, and then tell the layers (bl_leave) */
 };
 
-/* Tells the layers of a call. `argument` is the Fortran position of an argument that BLAS calls illegal, or 0: such a
- * call is made untouched, so that the BLAS says so in its own way. */
-enum bl_next bl_enter(bl_call *c, const bl_binding *g, int argument);
+/* Tells the layers of a call. One that BLAS calls an error is made untouched, so that the BLAS says so in its own way;
+ * `layout` is false for a CBLAS call that is neither row- nor column-major. */
+enum bl_next bl_enter(bl_call *c, const bl_binding *g, bool layout);
 void bl_leave(const bl_call *c);
 
-/* The usual case of bl_enter at once: a valid call, one tape in the process, on this thread. */
-static inline enum bl_next bl_tell(bl_call *c, const bl_binding *g, int argument)
+/* The usual case of bl_enter at once: one tape in the process, on this thread, and a call that it has no objection to.
+ */
+static inline enum bl_next bl_tell(bl_call *c, const bl_binding *g, bool layout)
 {
     bl_layer *top = bl_thread_state.top;
     c->symbol = g->symbol;
     c->backend = g->backend;
-    if (argument || !g->real || !top || top->below || bl_thread_state.inside ||
-        atomic_load_explicit(&bl_armed, memory_order_relaxed) != 1)
-        return bl_enter(c, g, argument);
-    top->wants_after = top->before(top, c);
-    bl_thread_state.inside = true;
-    return top->wants_after ? BL_CALL_AFTER : BL_CALL;
+    if (layout && g->real && top && !top->below && !bl_thread_state.inside &&
+        atomic_load_explicit(&bl_armed, memory_order_relaxed) == 1) {
+        const enum bl_seen seen = top->before(top, c);
+        if (seen != BL_ILLEGAL) {
+            top->wants_after = seen == BL_SEEN_AFTER;
+            bl_thread_state.inside = true;
+            return seen == BL_SEEN_AFTER ? BL_CALL_AFTER : BL_CALL;
+        }
+    }
+    return bl_enter(c, g, layout);
 }
 
 static inline char bl_flag_fortran(const char *flag)
@@ -66,8 +68,6 @@ static inline char bl_flag_fortran(const char *flag)
 
 /* CBLAS_TRANSPOSE; anything else is no flag that the reference knows. */
 static inline char bl_flag_cblas(int flag) { return flag == 111 ? 'N' : flag == 112 ? 'T' : flag == 113 ? 'C' : '?'; }
-
-static inline bool bl_is_trans(char c) { return c == 'N' || c == 'T' || c == 'C'; }
 
 static inline void bl_take_s(bl_scalar *s, const float *p) { *s = (bl_scalar){{*p, 0}, (void *)(uintptr_t)p}; }
 static inline void bl_take_d(bl_scalar *s, const double *p) { *s = (bl_scalar){{*p, 0}, (void *)(uintptr_t)p}; }

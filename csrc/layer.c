@@ -9,7 +9,7 @@ bool bl_layers_before(bl_layer *top, const bl_call *c)
 {
     bool after = false;
     for (bl_layer *l = top; l; l = l->below)
-        after |= l->wants_after = l->before(l, c);
+        after |= l->wants_after = l->before(l, c) == BL_SEEN_AFTER;
     return after;
 }
 

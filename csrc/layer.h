@@ -14,9 +14,15 @@
 #include "call.h"
 
 typedef struct bl_layer bl_layer;
+
+enum bl_seen {
+    BL_SEEN,       /* nothing to do after the call */
+    BL_SEEN_AFTER, /* `after` shall be called as well */
+    BL_ILLEGAL     /* not recorded: an argument is illegal, which a layer may notice before it was told (`refused`) */
+};
+
 struct bl_layer {
-    /* True if `after` shall be called as well. */
-    bool (*before)(bl_layer *self, const bl_call *c);
+    enum bl_seen (*before)(bl_layer *self, const bl_call *c);
     void (*after)(bl_layer *self, const bl_call *c);
     /* The program made a call that BLAS defines as an error: `argument` (1-based, as the program numbered it). */
     void (*refused)(bl_layer *self, const bl_call *c, int argument);

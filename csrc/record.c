@@ -152,7 +152,7 @@ BL_HOT bool keep(blasad_tape *t, const bl_call *c, const bl_family *f, const bl_
         r->base[i] = c->operand[i].base;
         if (g) {
             r->place[i] = g->id;
-            if ((p->needs & BL_OPERAND(i)) && !bl_need_word(g, w->base[i], p->extent[i], p->view[i].columns)) {
+            if ((p->needs & BL_OPERAND(i)) && !bl_need_word(g, w->base[i], p->ones[i])) {
                 const bl_view v = bl_touched_view(w, i);
                 good &= bl_need(g, &v);
             }
@@ -161,7 +161,7 @@ BL_HOT bool keep(blasad_tape *t, const bl_call *c, const bl_family *f, const bl_
             good &= copy_needed(t, &v, &r->place[i]);
         }
     }
-    if (p->head.wide || p->access.scalars)
+    if (p->extra)
         good &= add_extra(t, r, c, bl_publish(t, w));
     BL_UNROLL
     for (int i = 0; i < f->spec->n_operands; i++)
@@ -311,40 +311,54 @@ static double now(void)
 }
 
 /* One-element outputs are numbers that a program may pass on by value. */
-static bool note_returned(blasad_tape *t, const bl_call *c, const bl_touch *w)
+static void note_returned(blasad_tape *t, const bl_call *c, const void *p)
 {
-    for (int i = 0; i < bl_routine_table[c->routine]->n_operands; i++)
-        if ((w->plan->access.write & BL_OPERAND(i)) && w->plan->extent[i] == c->size) {
-            const bl_complex x = bl_load(c->type, w->base[i]);
-            const bl_key key = bl_number_key(c->type, x), *last = &t->last_returned;
-            if (!bl_is_telling(x) || (key.a == last->a && key.b == last->b && key.tag == last->tag))
-                continue;
-            if (!bl_set_add(&t->returned, key))
-                return false;
-            t->last_returned = key;
-        }
-    return true;
+    const bl_complex x = bl_load(c->type, p);
+    if (bl_is_telling(x) && !bl_set_add(&t->returned, bl_number_key(c->type, x)))
+        out_of_memory(t);
 }
 
-/* True: there is something to do after the call as well. */
-BL_HOT bool before(blasad_tape *t, const bl_call *c, const bl_family *f)
+static inline void look_at_returned(blasad_tape *t, const bl_call *c, unsigned outputs)
+{
+    for (; outputs; outputs &= outputs - 1) {
+        const char *p = t->touch.base[__builtin_ctz(outputs)];
+        bl_key bytes = {0, 0, (uint32_t)c->type + 1};
+        if (c->size == 8) {
+            memcpy(&bytes.a, p, 8);
+        } else if (c->size == 16) {
+            memcpy(&bytes.a, p, 8);
+            memcpy(&bytes.b, p + 8, 8);
+        } else {
+            memcpy(&bytes.a, p, 4);
+        }
+        const bl_key *last = &t->last_returned; /* loops return the same number again */
+        if (bytes.a != last->a || bytes.b != last->b || bytes.tag != last->tag) {
+            t->last_returned = bytes;
+            note_returned(t, c, p);
+        }
+    }
+}
+
+BL_HOT enum bl_seen before(blasad_tape *t, const bl_call *c, const bl_family *f)
 {
     bl_touch w;
     w.record = NULL;
     w.start = 0;
-    if (!bl_touch_call(t, c, f, &w))
-        return false;
-    const bool verify = !(t->options & BLASAD_NO_VERIFY), single = w.plan->single && w.active;
+    const enum bl_touched touched = bl_touch_call(t, c, f, &w);
+    if (touched != BL_TOUCHED)
+        return touched == BL_TOUCHED_BAD_CALL ? BL_ILLEGAL : BL_SEEN;
+    const bl_plan *p = w.plan;
+    const bool verify = !(t->options & BLASAD_NO_VERIFY);
     if (verify && !verify_before(t, c, bl_publish(t, &w)))
-        return false;
+        return BL_SEEN;
     if (t->at == t->end && !more_records(t)) {
         out_of_memory(t);
-        return false;
+        return BL_SEEN;
     }
     bl_record *r = t->at;
-    if (!keep(t, c, f, &w, r) || !(w.active || note_scratch(t, c, bl_publish(t, &w)))) {
+    if (!keep(t, c, f, &w, r) || !(p->active || note_scratch(t, c, bl_publish(t, &w)))) {
         out_of_memory(t);
-        return false;
+        return BL_SEEN;
     }
     t->at = r + 1;
     t->count++;
@@ -352,33 +366,32 @@ BL_HOT bool before(blasad_tape *t, const bl_call *c, const bl_family *f)
         t->assuming++;
     if (t->mode == BLASAD_FORWARD)
         bl_tangent_call(t, c, bl_publish(t, &w));
-    if (verify || w.plan->timed) {
+    if (!p->after)
+        return BL_SEEN;
+    if (verify || p->timed) {
         w.record = r;
-        w.start = w.plan->timed ? now() : 0;
+        w.start = p->timed ? now() : 0;
         bl_publish(t, &w);
-        return true;
-    }
-    if (single) { /* all that note_returned asks for */
-        t->touch.plan = w.plan;
-        t->touch.active = w.active;
+    } else { /* all that look_at_returned asks for */
+        t->touch.plan = p;
         BL_UNROLL
         for (int i = 0; i < f->spec->n_operands; i++)
             t->touch.base[i] = w.base[i];
     }
-    return single;
+    return BL_SEEN_AFTER;
 }
 
 /* One copy of all this for each routine, its table folded in. */
 #define BEFORE(name, NAME)                                                                                             \
-    static bool before_##name(blasad_tape *t, const bl_call *c) { return before(t, c, &bl_family_##name); }
+    static enum bl_seen before_##name(blasad_tape *t, const bl_call *c) { return before(t, c, &bl_family_##name); }
 BL_EACH_ROUTINE(BEFORE)
 
-bool bl_tape_before(bl_layer *self, const bl_call *c)
+enum bl_seen bl_tape_before(bl_layer *self, const bl_call *c)
 {
 #define HANDLER(name, NAME) [BL_##NAME] = before_##name,
-    static bool (*const handlers[BL_FIRST_KERNEL])(blasad_tape *, const bl_call *) = {BL_EACH_ROUTINE(HANDLER)};
+    static enum bl_seen (*const handlers[BL_FIRST_KERNEL])(blasad_tape *, const bl_call *) = {BL_EACH_ROUTINE(HANDLER)};
     blasad_tape *t = (blasad_tape *)self;
-    return atomic_load_explicit(&t->error, memory_order_relaxed) == BLASAD_OK && handlers[c->routine](t, c);
+    return atomic_load_explicit(&t->error, memory_order_relaxed) == BLASAD_OK ? handlers[c->routine](t, c) : BL_SEEN;
 }
 
 void bl_tape_after(bl_layer *self, const bl_call *c)
@@ -389,8 +402,8 @@ void bl_tape_after(bl_layer *self, const bl_call *c)
         w->record->seconds = (float)(now() - w->start);
     if (!(t->options & BLASAD_NO_VERIFY))
         verify_after(c, w);
-    if (w->plan->single && w->active && !note_returned(t, c, w))
-        out_of_memory(t);
+    if (w->plan->active)
+        look_at_returned(t, c, w->plan->single);
 }
 
 void bl_tape_refused(bl_layer *self, const bl_call *c, int argument)

@@ -43,11 +43,18 @@ typedef struct bl_plan {
     unsigned out, all; /* operands that it writes or whose derivative it changes; these and those it reads */
     bl_view view[BL_MAX_OPERANDS];   /* without a base (bl_touched_view) */
     int64_t extent[BL_MAX_OPERANDS]; /* bytes from the first to behind the last element */
-    bool single;                     /* an output is one element */
     unsigned telling; /* scalars whose bits would tell that they are a number that an earlier call wrote */
+    unsigned single;  /* outputs of one element */
     bool timed;       /* long enough for two clock readings */
-    unsigned active;  /* the arguments that `needs` is for */
-    unsigned needs;
+    bool extra;       /* a record needs more than fits (bl_extra) */
+
+    unsigned duplicated; /* operands in duplicated memory: what the rest is for */
+    unsigned active;     /* operands and scalars with a shadow that are read */
+    unsigned cut;        /* outputs that would take active values where no shadow is */
+    unsigned needs;      /* operands whose values the adjoint needs */
+    bool after;          /* there is something to do after the call */
+    /* For small operands without holes, whose needed elements are a run of bits: as many ones; else 0. */
+    uint64_t ones[BL_MAX_OPERANDS];
     bl_record head; /* of every record of this shape */
 } bl_plan;
 
@@ -57,7 +64,6 @@ typedef struct bl_touch {
     bl_region *region[BL_MAX_OPERANDS]; /* NULL: not accessed, or undeclared */
     bl_region *scalar_region[BL_MAX_SCALARS];
     void *scalar_shadow[BL_MAX_SCALARS]; /* NULL: constant, or without influence */
-    unsigned active;                     /* operands and scalars with a shadow that are read */
     unsigned assumed;                    /* operands that nobody declared */
     const bl_plan *plan;
     bl_record *record;
@@ -85,7 +91,7 @@ enum { BL_RECORDS_PER_CHUNK = BL_CHUNK / sizeof(bl_record) };
 struct blasad_tape {
     bl_layer layer; /* first: a layer's self is its tape */
     int mode, options;
-    bool recording, ended, listed;
+    bool recording, ended;
     const bl_thread *owner;
     blasad_tape *next; /* of the open tapes, under the lock */
 
@@ -107,8 +113,8 @@ struct blasad_tape {
     bl_set returned;  /* active numbers that calls wrote as one-element outputs: they may come back by value (8) */
     bl_set addresses; /* where constant scalars were read: memory that is touched */
     const void *constant[BL_MAX_SCALARS]; /* where the last constant scalars were: nobody annotated that memory */
-    bl_key last_returned;
-    bl_view *scratch; /* undeclared memory that recorded calls wrote: constant, but no assumption */
+    bl_key last_returned;                 /* what was added last, by its bytes in memory */
+    bl_view *scratch;                     /* undeclared memory that recorded calls wrote: constant, but no assumption */
     size_t scratches, scratch_capacity;
     size_t assuming; /* calls that took an operand for constant */
     size_t saved_bytes;
@@ -139,7 +145,7 @@ const char *bl_describe_call(const blasad_tape *t, const bl_call *c, char buffer
 /* The last recorded call before `before` that touched the number at p, as index; `before` if there is none. */
 size_t bl_last_touching(const blasad_tape *t, const char *p, int width, size_t before);
 void bl_changed(blasad_tape *t, const bl_region *r, const char *p, const char *when);
-bool bl_tape_before(bl_layer *self, const bl_call *c);
+enum bl_seen bl_tape_before(bl_layer *self, const bl_call *c);
 void bl_tape_after(bl_layer *self, const bl_call *c);
 void bl_tape_refused(bl_layer *self, const bl_call *c, int argument);
 

@@ -68,7 +68,7 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
 {
     const bl_routine_spec *s = f->spec;
     double work = 1;
-    *p = (bl_plan){.type = c->type, .scalars = scalars, .access.scalars = scalars, .active = ~0u};
+    *p = (bl_plan){.type = c->type, .scalars = scalars, .access.scalars = scalars, .duplicated = ~0u};
     memcpy(p->flag, c->flag, sizeof p->flag);
     for (int i = 0; i < s->n_scalars; i++) {
         p->scalar[i] = c->scalar[i].value;
@@ -102,17 +102,24 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
         p->extent[i] = v.end - v.base;
         v.base = v.end = NULL;
         p->view[i] = v;
-        p->single |= (p->access.write & BL_OPERAND(i)) && bl_view_bytes(&v) == c->size;
+        if (bl_view_bytes(&v) == c->size)
+            p->single |= p->access.write & BL_OPERAND(i);
+        const int64_t units = bl_view_bytes(&v) / c->width;
+        p->ones[i] = v.columns == 1 && units <= 64 ? ~UINT64_C(0) >> (64 - units) : 0;
     }
     memcpy(r->scalar, p->scalar, sizeof r->scalar);
+    p->extra = r->wide || p->access.scalars;
 }
 
-void bl_plan_active(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_family *f, unsigned active)
+void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_family *f, unsigned duplicated)
 {
-    p->active = active;
-    p->head.active = active != 0;
-    p->needs = t->mode == BLASAD_REVERSE ? f->needs(c, active) : 0; /* tangents use values at the call */
-    size_t work = f->workspace(c, active);
+    p->duplicated = duplicated;
+    p->active = (p->access.read & duplicated) | p->access.scalars;
+    p->cut = p->active ? p->out & ~duplicated : 0;
+    p->head.active = p->active != 0;
+    p->needs = t->mode == BLASAD_REVERSE ? f->needs(c, p->active) : 0; /* tangents use values at the call */
+    p->after = !(t->options & BLASAD_NO_VERIFY) || p->timed || (p->single && p->active);
+    size_t work = f->workspace(c, p->active);
     if (work > t->workspace)
         t->workspace = work;
 }

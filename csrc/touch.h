@@ -12,9 +12,10 @@
 /* Ahead of loops over the arguments of one routine: their number is a constant where this is inlined. */
 #define BL_UNROLL _Pragma("GCC unroll 8")
 
-/* Makes a plan: for a shape and the scalars that have a shadow; and what it says for a set of active arguments. */
+/* Makes a plan: for a shape and the scalars that have a shadow; and what it says for a set of operands with a shadow.
+ */
 void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scalars);
-void bl_plan_active(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_family *f, unsigned active);
+void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_family *f, unsigned duplicated);
 
 /* Tells the tape what is wrong with the call: that which made bl_touch_call return false. */
 void bl_refuse_scalar(blasad_tape *t, const bl_call *c, int i);
@@ -71,8 +72,9 @@ BL_HOT const bl_touch *bl_publish(blasad_tape *t, const bl_touch *w)
     return &t->touch;
 }
 
-/* False: an error was left on the tape. */
-BL_HOT bool bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, bl_touch *w)
+enum bl_touched { BL_TOUCHED, BL_TOUCHED_BAD_CALL, BL_TOUCHED_ERROR /* which was left on the tape */ };
+
+BL_HOT enum bl_touched bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, bl_touch *w)
 {
     const bl_routine_spec *s = f->spec;
     unsigned duplicated = 0, scalars = 0, assumed = 0;
@@ -84,15 +86,18 @@ BL_HOT bool bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, 
             continue;
         bl_region *r = w->scalar_region[i] = bl_touch_scalar(t, c, i);
         if (r == &bl_mixed)
-            return false;
+            return BL_TOUCHED_ERROR;
         if (r && r->duplicated) {
             w->scalar_shadow[i] = (char *)c->scalar[i].address + r->delta;
             scalars |= BL_SCALAR(i);
         }
     }
     bl_plan *p = &t->plan[c->routine];
-    if (!bl_plan_is_for(p, c, s, scalars))
+    if (!bl_plan_is_for(p, c, s, scalars)) {
+        if (s->check(c))
+            return BL_TOUCHED_BAD_CALL;
         bl_plan_for(p, c, f, scalars);
+    }
     w->plan = p;
     const unsigned read = p->access.read, out = p->out, all = p->all;
     BL_UNROLL
@@ -108,11 +113,11 @@ BL_HOT bool bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, 
         }
         if (r == &bl_mixed) {
             bl_refuse_mixed(t, c, i);
-            return false;
+            return BL_TOUCHED_ERROR;
         }
         if (r) {
             if (!bl_fits_width(t, c, r))
-                return false;
+                return BL_TOUCHED_ERROR;
             w->region[i] = r;
             duplicated |= (unsigned)r->duplicated << i;
         } else if (read & BL_OPERAND(i)) {
@@ -120,8 +125,9 @@ BL_HOT bool bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, 
             assumed |= bl_is_scratch(t, &v) ? 0 : BL_OPERAND(i);
         }
     }
-    w->active = (read & duplicated) | p->access.scalars;
     w->assumed = assumed;
+    if (duplicated != p->duplicated)
+        bl_plan_activity(t, p, c, f, duplicated);
     if (p->access.scalars != scalars)
         BL_UNROLL
     for (int i = 0; i < s->n_scalars; i++)
@@ -134,18 +140,19 @@ BL_HOT bool bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, 
             if (s->operand[o].output && (out & BL_OPERAND(o))) {
                 BL_UNROLL
                 for (int i = 0; i < s->n_operands; i++)
-                    overlap |= i != o && (all & BL_OPERAND(i)) && w->base[o] < w->base[i] + p->extent[i] &&
-                               w->base[i] < w->base[o] + p->extent[o];
+                    if (i != o) /* differences as unsigned numbers: huge where the other one begins later */
+                        overlap |= ((uintptr_t)w->base[o] - (uintptr_t)w->base[i] < (uintptr_t)p->extent[i]) |
+                                   ((uintptr_t)w->base[i] - (uintptr_t)w->base[o] < (uintptr_t)p->extent[o]);
                 BL_UNROLL
                 for (int i = 0; i < s->n_scalars; i++)
                     overlap |= w->scalar_region[i] != NULL;
             }
         if (overlap && !bl_check_aliases(t, c, bl_publish(t, w)))
-            return false;
+            return BL_TOUCHED_ERROR;
     }
-    if (w->active && (out & ~duplicated)) {
-        bl_refuse_output(t, c, bl_publish(t, w), __builtin_ctz(out & ~duplicated));
-        return false;
+    if (p->cut) {
+        bl_refuse_output(t, c, bl_publish(t, w), __builtin_ctz(p->cut));
+        return BL_TOUCHED_ERROR;
     }
     if (p->telling && t->returned.count)
         BL_UNROLL
@@ -153,15 +160,13 @@ BL_HOT bool bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, 
         if ((p->telling & BL_SCALAR(i)) && !(w->scalar_region[i] && w->scalar_region[i]->duplicated) &&
             bl_set_has(&t->returned, bl_number_key(c->type, c->scalar[i].value))) {
             bl_refuse_returned(t, c, i);
-            return false;
+            return BL_TOUCHED_ERROR;
         }
     if (assumed && (t->options & BLASAD_UNDECLARED_ERROR)) {
         bl_refuse_assumed(t, c, __builtin_ctz(assumed));
-        return false;
+        return BL_TOUCHED_ERROR;
     }
-    if (w->active != p->active)
-        bl_plan_active(t, p, c, f, w->active);
-    return true;
+    return BL_TOUCHED;
 }
 
 #endif

@@ -86,18 +86,17 @@ class Routine:
         tests = []
         for position, a in enumerate(self.arguments, 1):
             if a.kind == "flag":
-                tests.append((f"!bl_is_trans(call.{a.field})", position))
+                tests.append((f"!bl_is_trans(c->{a.field})", position))
             elif a.kind == "dim":
-                tests.append((f"call.{a.field} < 0", position))
+                tests.append((f"c->{a.field} < 0", position))
             elif a.kind == "ld":
                 o = self.operands[a.index]
-                rows = f"call.{self.argument(o['rows']).field}"
+                rows = "1" if o["rows"] == "1" else f"c->{self.argument(o['rows']).field}"
                 if "trans" in o:
                     rows = (
-                        f"(call.{self.argument(o['trans']).field} == 'N' ? {rows} : "
-                        f"call.{self.argument(o['cols']).field})"
+                        f"(c->{self.argument(o['trans']).field} == 'N' ? {rows} : c->{self.argument(o['cols']).field})"
                     )
-                tests.append((f"call.{a.field} < ({rows} > 1 ? {rows} : 1)", position))
+                tests.append((f"c->{a.field} < ({rows} > 1 ? {rows} : 1)", position))
         return "".join(f"{test}\n            ? {position}\n            : " for test, position in tests) + "0"
 
 
@@ -145,9 +144,9 @@ def fill(r: Routine, t: str, abi: str, swap: dict[str, str]) -> str:
 def entry(r: Routine, t: str, abi: str) -> str:
     given = ", ".join(["layout"] * (abi[0] == "c") + [a.name for a in r.arguments] + ["1"] * hidden(r, abi))
     if abi[0] == "f":
-        row_major, argument, body = "false", r.check(), fill(r, t, abi, {})
+        row_major, layout, body = "false", "true", fill(r, t, abi, {})
     else:
-        row_major, argument = "layout == 101", f"layout != 101 && layout != 102 ? BL_BAD_LAYOUT : {r.check()}"
+        row_major, layout = "layout == 101", "layout == 101 || layout == 102"
         body = (
             f"if (call.row_major) {{\n    {fill(r, t, abi, r.swap)}\n    }} else {{\n    {fill(r, t, abi, {})}\n    }}"
         )
@@ -159,7 +158,7 @@ static void bl_{t}{r.name}_{abi}({parameters(r, t, abi)})
     call.routine = BL_{r.name.upper()}, call.type = BL_{t.upper()}, call.size = {SIZE[t]}, call.width = {WIDTH[t]};
     call.row_major = {row_major}, call.caller = __builtin_return_address(0);
     {body}
-    const enum bl_next next = bl_tell(&call, g, {argument});
+    const enum bl_next next = bl_tell(&call, g, {layout});
     if (next == BL_DONE)
         return;
     (({pointer(r, t, abi)})g->real)({given});
@@ -216,9 +215,10 @@ def spec(r: Routine) -> str:
     )
     counts = ", ".join(str(len(r.of(k))) for k in ("flag", "dim", "scalar", "operand"))
     return f"""{"".join(lists)}\
+int bl_check_{r.name}(const bl_call *c);
 static const bl_routine_spec bl_spec_{r.name} = {{
     "{r.name}", {r.name}_flags, {r.name}_dims, {r.name}_scalars, {r.name}_arguments, {r.name}_row_major,
-    {counts}, {{{operands}}}}};
+    {counts}, {{{operands}}}, bl_check_{r.name}}};
 """
 
 
@@ -256,6 +256,7 @@ enum {{ BL_SYMBOLS = {len(names)} }};
 #include "specs.h"
 const bl_routine_spec *const bl_routine_table[BL_ROUTINES] = {{
 {"".join(f"    [BL_{r.name.upper()}] = &bl_spec_{r.name},{chr(10)}" for r in everything)}}};
+{"".join(f"int bl_check_{r.name}(const bl_call *c) {{ return {r.check()}; }}{chr(10)}" for r in everything)}
 """,
         "entries.c": f"""
 #include "entry.h"
