@@ -2,8 +2,7 @@
 
 import ctypes
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,8 +24,7 @@ _CFFI: dict[str, np.dtype[Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(NamedTuple):
     """Elements somewhere in memory.
 
     Attributes

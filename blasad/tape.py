@@ -15,6 +15,7 @@ from .errors import ActivityWarning, UnsupportedError, check, text
 from .memory import TYPES, Memory, describe
 
 _LATER = {"assigned", "forget", "record", "returned", "save", "gradient", "buffers"}
+_NAMES = {dtype: str(dtype) for dtype in TYPES}
 _ACTIVITY = ("undeclared", "const", "duplicated")
 
 
@@ -280,7 +281,7 @@ class Tape:
                 check(lib.blasad_duplicated(self._open, at, to, primal.nbytes))
         else:
             size = " x ".join(map(str, primal.shape)) or "scalar"
-            label = f"{name} ({kind}, {primal.dtype} {size})"
+            label = f"{name} ({kind}, {_NAMES[primal.dtype]} {size})"
             check(
                 lib.blasad_annotate(
                     self._open,

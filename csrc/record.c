@@ -152,7 +152,7 @@ BL_HOT bool keep(blasad_tape *t, const bl_call *c, const bl_family *f, const bl_
         r->base[i] = c->operand[i].base;
         if (g) {
             r->place[i] = g->id;
-            if ((p->needs & BL_OPERAND(i)) && !bl_need_word(g, w->base[i], p->ones[i])) {
+            if ((p->needs & BL_OPERAND(i)) && !bl_need_word(g, w->base[i], p->extent[i], p->view[i].columns)) {
                 const bl_view v = bl_touched_view(w, i);
                 good &= bl_need(g, &v);
             }

@@ -33,6 +33,9 @@ typedef struct bl_record {
 /* What follows from the shape of a call alone, its flags, sizes and scalars, whatever memory it is about. Loops repeat
  * shapes, so a tape keeps the plan of each routine's last call. */
 typedef struct bl_plan {
+    _Alignas(
+        64) bl_record head; /* of every record of this shape; copied whole, so that its lines should not be split */
+
     uint8_t type; /* 255: none yet */
     char flag[BL_MAX_FLAGS];
     unsigned scalars; /* those in duplicated memory */
@@ -53,9 +56,6 @@ typedef struct bl_plan {
     unsigned cut;        /* outputs that would take active values where no shadow is */
     unsigned needs;      /* operands whose values the adjoint needs */
     bool after;          /* there is something to do after the call */
-    /* For small operands without holes, whose needed elements are a run of bits: as many ones; else 0. */
-    uint64_t ones[BL_MAX_OPERANDS];
-    bl_record head; /* of every record of this shape */
 } bl_plan;
 
 /* What a call on its way through a tape touches. */

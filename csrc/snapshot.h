@@ -49,14 +49,13 @@ static inline bool bl_need(bl_region *r, const bl_view *v)
     return true;
 }
 
-/* The same for a run of units, as many as `ones` has bits, that lies in one word; false: call bl_need. */
-static inline bool bl_need_word(bl_region *r, const char *base, uint64_t ones)
+/* The same where it is one word that changes, as it is for small operands without holes; false: call bl_need. */
+static inline bool bl_need_word(bl_region *r, const char *base, int64_t bytes, int64_t columns)
 {
-    const size_t from = bl_unit(r, base), bit = from % 64;
-    const uint64_t mask = ones << bit;
-    if (!ones || !r->need || 1 << r->shift != r->width || mask >> bit != ones)
+    const size_t from = bl_unit(r, base), units = (size_t)bytes >> r->shift;
+    if (columns != 1 || !r->need || from % 64 + units > 64)
         return false;
-    r->need[from / 64] |= mask;
+    r->need[from / 64] |= ~UINT64_C(0) >> (64 - units) << from % 64;
     return true;
 }
 

@@ -30,11 +30,12 @@ BL_EXPORT blasad_tape *blasad_tape_new(int mode, int options)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, install_fork_handlers);
-    blasad_tape *t = calloc(1, sizeof *t);
+    blasad_tape *t = aligned_alloc(_Alignof(blasad_tape), sizeof *t);
     if (!t) {
         bl_fail(BLASAD_MEMORY, "no memory for a tape");
         return NULL;
     }
+    memset(t, 0, sizeof *t);
     t->layer.before = bl_tape_before;
     t->layer.after = bl_tape_after;
     t->layer.refused = bl_tape_refused;

@@ -104,8 +104,6 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
         p->view[i] = v;
         if (bl_view_bytes(&v) == c->size)
             p->single |= p->access.write & BL_OPERAND(i);
-        const int64_t units = bl_view_bytes(&v) / c->width;
-        p->ones[i] = v.columns == 1 && units <= 64 ? ~UINT64_C(0) >> (64 - units) : 0;
     }
     memcpy(r->scalar, p->scalar, sizeof r->scalar);
     p->extra = r->wide || p->access.scalars;
