@@ -77,7 +77,8 @@ static inline size_t round_up(size_t bytes) { return (bytes + 63) & ~(size_t)63;
 static inline size_t gemm_workspace(const bl_call *c, unsigned active)
 {
     bool alpha = active & BL_SCALAR(ALPHA), z = bl_is_complex(c->type);
-    if (!alpha && !z)
+    if ((!alpha && !z) ||
+        !(gemm_needs(c, active) & (BL_OPERAND(A) | BL_OPERAND(B)))) /* no product: sizes mean nothing */
         return 0;
     const gemm g = read_gemm(c);
     const size_t size = (size_t)bl_element_size(c->type);

@@ -49,7 +49,7 @@ const char *blasad_version(void);
 
 /* ---- the tape */
 
-/* A tape that does not record yet; NULL if memory is short. */
+/* A tape that does not record yet; NULL if memory is short or the mode is none. */
 blasad_tape *blasad_tape_new(int mode, int options);
 /* Begins recording the calling thread. */
 int blasad_tape_start(blasad_tape *tape);

@@ -110,9 +110,14 @@ static int build(const bl_array *x, const char *label, bl_region **out)
     *out = NULL;
     if (x->ndim > BL_MAX_AXES)
         return bl_fail(BLASAD_VALUE, "%s has %d axes; blasad takes up to %d", label, x->ndim, BL_MAX_AXES);
-    for (int d = 0; d < x->ndim; d++)
-        if (x->shape[d] == 0)
-            return BLASAD_OK;
+    bool empty = false;
+    for (int d = 0; d < x->ndim; d++) {
+        if (x->shape[d] < 0)
+            return bl_fail(BLASAD_VALUE, "%s has %lld elements along axis %d", label, (long long)x->shape[d], d);
+        empty |= x->shape[d] == 0;
+    }
+    if (empty)
+        return BLASAD_OK;
     for (int d = 0; d < x->ndim; d++) {
         int64_t s = x->strides[d], len = x->shape[d];
         if (len == 1)
@@ -193,20 +198,21 @@ static size_t shared(const bl_region *a, const char *at, const bl_region *b, con
         return 0;
     if (!a->member && !b->member)
         return (size_t)(hi - lo);
-    if (!a->member)
+    if (!a->member || (b->member && a->shift > b->shift)) /* walk over holes, and in the smaller unit */
         return shared(b, bt, a, at);
     size_t bytes = 0, unit = (size_t)1 << a->shift, end = ((size_t)(hi - at) + unit - 1) >> a->shift;
     for (size_t u = (size_t)(lo - at) >> a->shift;; u++) {
         u = bl_bits_next(a->member, u, end, 0);
         if (u == end)
             return bytes;
-        const char *p = at + (u << a->shift), *q = p + unit - 1;
-        if (q < bt || p >= be)
+        const char *p = at + (u << a->shift), *q = p + unit;
+        p = p > bt ? p : bt;
+        q = q < be ? q : be;
+        if (p >= q)
             continue;
-        size_t from = p > bt ? (size_t)(p - bt) >> b->shift : 0;
-        size_t to = ((size_t)((q < be - 1 ? q : be - 1) - bt) >> b->shift) + 1;
+        size_t from = (size_t)(p - bt) >> b->shift, to = ((size_t)(q - 1 - bt) >> b->shift) + 1;
         if (!b->member || bl_bits_next(b->member, from, to, 0) != to)
-            bytes += unit;
+            bytes += (size_t)(q - p);
     }
 }
 

@@ -30,6 +30,10 @@ BL_EXPORT blasad_tape *blasad_tape_new(int mode, int options)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, install_fork_handlers);
+    if (mode != BLASAD_REVERSE && mode != BLASAD_FORWARD) {
+        bl_fail(BLASAD_VALUE, "%d is no mode of a tape: BLASAD_REVERSE or BLASAD_FORWARD", mode);
+        return NULL;
+    }
     blasad_tape *t = aligned_alloc(_Alignof(blasad_tape), sizeof *t);
     if (!t) {
         bl_fail(BLASAD_MEMORY, "no memory for a tape");
