@@ -458,7 +458,7 @@ static enum bl_next refuse(const bl_call *c, const bl_binding *g, int argument)
     return BL_DONE;
 }
 
-enum bl_next bl_enter(bl_call *c, const bl_binding *g, bool layout)
+enum bl_next bl_enter(bl_call *c, const bl_binding *g, bool layout, const void *frame)
 {
     bl_layer *top = bl_thread_state.top;
     c->symbol = g->symbol;
@@ -470,19 +470,24 @@ enum bl_next bl_enter(bl_call *c, const bl_binding *g, bool layout)
         return refuse(c, g, layout ? as_numbered(c, argument) : 1);
     if (!g->real && bl_abi_width(c->backend->function[c->routine][c->type].abi) == 32 && !fits(c))
         return refuse(c, g, 0);
-    if (bl_thread_state.inside)
-        goto make;
+    if (bl_thread_state.inside) {
+        if ((uintptr_t)frame < (uintptr_t)bl_thread_state.inside)
+            goto make;
+        bl_thread_state.inside = NULL;
+        for (bl_layer *l = top; l; l = l->below)
+            l->refused(l, c, BL_ABANDONED);
+    }
     if (__builtin_expect(atomic_load_explicit(&bl_armed, memory_order_relaxed) > bl_thread_state.depth, 0))
         bl_guard_others(c);
     if (top) {
         if (!g->real) {
-            bl_thread_state.inside = true;
+            bl_thread_state.inside = frame;
             bl_pass(top, c);
-            bl_thread_state.inside = false;
+            bl_thread_state.inside = NULL;
             return BL_DONE;
         }
         bool after = bl_layers_before(top, c);
-        bl_thread_state.inside = true;
+        bl_thread_state.inside = frame;
         return after ? BL_CALL_AFTER : BL_CALL;
     }
 make:

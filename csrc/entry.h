@@ -37,13 +37,13 @@ enum bl_next {
 };
 
 /* Tells the layers of a call. One that BLAS calls an error is made untouched, so that the BLAS says so in its own way;
- * `layout` is false for a CBLAS call that is neither row- nor column-major. */
-enum bl_next bl_enter(bl_call *c, const bl_binding *g, bool layout);
+ * `layout` is false for a CBLAS call that is neither row- nor column-major; `frame` is the entry's. */
+enum bl_next bl_enter(bl_call *c, const bl_binding *g, bool layout, const void *frame);
 void bl_leave(const bl_call *c);
 
 /* The usual case of bl_enter at once: one tape in the process, on this thread, and a call that it has no objection to.
  */
-static inline enum bl_next bl_tell(bl_call *c, const bl_binding *g, bool layout)
+static inline __attribute__((always_inline)) enum bl_next bl_tell(bl_call *c, const bl_binding *g, bool layout)
 {
     bl_layer *top = bl_thread_state.top;
     c->symbol = g->symbol;
@@ -53,11 +53,11 @@ static inline enum bl_next bl_tell(bl_call *c, const bl_binding *g, bool layout)
         const enum bl_seen seen = top->before(top, c);
         if (seen != BL_ILLEGAL) {
             top->wants_after = seen == BL_SEEN_AFTER;
-            bl_thread_state.inside = true;
+            bl_thread_state.inside = __builtin_frame_address(0); /* inlined: the entry's */
             return seen == BL_SEEN_AFTER ? BL_CALL_AFTER : BL_CALL;
         }
     }
-    return bl_enter(c, g, layout);
+    return bl_enter(c, g, layout, __builtin_frame_address(0));
 }
 
 static inline char bl_flag_fortran(const char *flag)

@@ -21,10 +21,13 @@ enum bl_seen {
     BL_ILLEGAL     /* not recorded: an argument is illegal, which a layer may notice before it was told (`refused`) */
 };
 
+enum { BL_ABANDONED = -1 };
+
 struct bl_layer {
     enum bl_seen (*before)(bl_layer *self, const bl_call *c);
     void (*after)(bl_layer *self, const bl_call *c);
-    /* The program made a call that BLAS defines as an error: `argument` (1-based, as the program numbered it). */
+    /* The program made a call that BLAS defines as an error: `argument` (1-based, as the program numbered it); 0: it is
+     * too large for the BLAS behind it; BL_ABANDONED: the recorded call before it was left by a jump. */
     void (*refused)(bl_layer *self, const bl_call *c, int argument);
     bl_layer *below;
     bool wants_after; /* what `before` said of the call in progress */
@@ -36,8 +39,10 @@ struct bl_binding;
 typedef struct bl_thread {
     const struct bl_binding *bound; /* the thunk through which the call in progress came in */
     bl_layer *top;
-    int depth;   /* layers of this thread */
-    bool inside; /* a recorded call is in progress: what the BLAS itself calls in it is part of it */
+    int depth; /* layers of this thread */
+    /* Frame of the entry whose recorded call is in progress, or NULL: what the BLAS itself calls in it, deeper in the
+     * stack, is part of it. An entry that is not deeper finds a call that was left by a jump. */
+    const void *inside;
 } bl_thread;
 
 extern _Thread_local bl_thread bl_thread_state;

@@ -391,7 +391,9 @@ enum bl_seen bl_tape_before(bl_layer *self, const bl_call *c)
 #define HANDLER(name, NAME) [BL_##NAME] = before_##name,
     static enum bl_seen (*const handlers[BL_FIRST_KERNEL])(blasad_tape *, const bl_call *) = {BL_EACH_ROUTINE(HANDLER)};
     blasad_tape *t = (blasad_tape *)self;
-    return atomic_load_explicit(&t->error, memory_order_relaxed) == BLASAD_OK ? handlers[c->routine](t, c) : BL_SEEN;
+    if (atomic_load_explicit(&t->error, memory_order_relaxed) == BLASAD_OK)
+        return handlers[c->routine](t, c);
+    return bl_routine_table[c->routine]->check(c) ? BL_ILLEGAL : BL_SEEN;
 }
 
 void bl_tape_after(bl_layer *self, const bl_call *c)
@@ -413,6 +415,13 @@ void bl_tape_refused(bl_layer *self, const bl_call *c, int argument)
     const bool cblas = bl_abi_is_cblas(bl_symbol_table[c->symbol].abi);
     char call[128], value[64] = "?";
     bl_describe_call(t, c, call);
+    if (argument == BL_ABANDONED) {
+        bl_tape_fail(t, BLASAD_TAPE,
+                     "the call recorded before %s never came back: the BLAS was left by a jump or an exception, so "
+                     "nobody knows what it had computed; record again without that",
+                     call);
+        return;
+    }
     if (argument == 0) {
         bl_tape_fail(t, BLASAD_BACKEND,
                      "%s: a dimension or leading dimension is beyond 32 bits, and the BLAS behind it, %s, has "

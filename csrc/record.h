@@ -113,6 +113,7 @@ struct blasad_tape {
     bl_set returned;  /* active numbers that calls wrote as one-element outputs: they may come back by value (8) */
     bl_set addresses; /* where constant scalars were read: memory that is touched */
     const void *constant[BL_MAX_SCALARS]; /* where the last constant scalars were: nobody annotated that memory */
+    int constant_type;                    /* what type they had */
     bl_key last_returned;                 /* what was added last, by its bytes in memory */
     bl_view *scratch;                     /* undeclared memory that recorded calls wrote: constant, but no assumption */
     size_t scratches, scratch_capacity;

@@ -60,6 +60,7 @@ BL_EXPORT int blasad_tape_start(blasad_tape *t)
                        "yet in this version; close the outer one first");
     t->owner = &bl_thread_state;
     t->recording = true;
+    bl_thread_state.inside = NULL; /* of a call that never came back */
     bl_tapes_lock();
     t->next = open_tapes;
     open_tapes = t;

@@ -78,6 +78,12 @@ BL_HOT enum bl_touched bl_touch_call(blasad_tape *t, const bl_call *c, const bl_
 {
     const bl_routine_spec *s = f->spec;
     unsigned duplicated = 0, scalars = 0, assumed = 0;
+    if (t->constant_type != c->type) { /* at the same address, but of another width */
+        t->constant_type = c->type;
+        BL_UNROLL
+        for (int i = 0; i < s->n_scalars; i++)
+            t->constant[i] = NULL;
+    }
     BL_UNROLL
     for (int i = 0; i < s->n_scalars; i++) {
         w->scalar_region[i] = NULL;

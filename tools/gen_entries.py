@@ -163,7 +163,7 @@ static void bl_{t}{r.name}_{abi}({parameters(r, t, abi)})
         return;
     (({pointer(r, t, abi)})g->real)({given});
     if (next >= BL_CALL)
-        bl_thread_state.inside = false;
+        bl_thread_state.inside = NULL;
     if (next == BL_CALL_AFTER)
         bl_leave(&call);
 }}
