@@ -74,17 +74,20 @@ static inline char partner_op(char own, char other)
 
 static inline size_t round_up(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 
+/* Bytes for the unscaled product of an active alpha, and for the larger of the conjugated operands. */
 static inline size_t gemm_workspace(const bl_call *c, unsigned active)
 {
-    bool alpha = active & BL_SCALAR(ALPHA), z = bl_is_complex(c->type);
-    if ((!alpha && !z) ||
-        !(gemm_needs(c, active) & (BL_OPERAND(A) | BL_OPERAND(B)))) /* no product: sizes mean nothing */
-        return 0;
+    const unsigned needs = gemm_needs(c, active); /* where it needs no operand, sizes have no memory behind them */
     const gemm g = read_gemm(c);
     const size_t size = (size_t)bl_element_size(c->type);
-    const size_t a = round_up((size_t)(g.m * g.k) * size), b = round_up((size_t)(g.k * g.n) * size);
-    size_t product = alpha ? a : 0;
-    size_t for_a = z && partner_op(g.ta, g.tb) == 'R' ? b : 0, for_b = z && partner_op(g.tb, g.ta) == 'R' ? a : 0;
+    bool z = bl_is_complex(c->type), to_a = active & (BL_OPERAND(A) | BL_SCALAR(ALPHA)), to_b = active & BL_OPERAND(B);
+    size_t product = 0, for_a = 0, for_b = 0;
+    if ((active & BL_SCALAR(ALPHA)) && (needs & BL_OPERAND(A)))
+        product = round_up((size_t)(g.m * g.k) * size);
+    if (z && to_a && (needs & BL_OPERAND(B)) && partner_op(g.ta, g.tb) == 'R')
+        for_a = round_up((size_t)(g.k * g.n) * size);
+    if (z && to_b && (needs & BL_OPERAND(A)) && partner_op(g.tb, g.ta) == 'R')
+        for_b = round_up((size_t)(g.m * g.k) * size);
     return product + (for_a > for_b ? for_a : for_b);
 }
 

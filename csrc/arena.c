@@ -12,6 +12,9 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void *pool[KEPT];
 static int pooled;
 
+void bl_pool_lock(void) { pthread_mutex_lock(&lock); }
+void bl_pool_unlock(void) { pthread_mutex_unlock(&lock); }
+
 void *bl_chunk_take(void)
 {
     void *chunk = NULL;

@@ -14,6 +14,9 @@ enum { BL_CHUNK = 2 << 20 };
 /* BL_CHUNK bytes of unspecified content, or NULL. */
 void *bl_chunk_take(void);
 void bl_chunk_give(void *chunk);
+/* Around fork. */
+void bl_pool_lock(void);
+void bl_pool_unlock(void);
 
 /* Blocks that live as long as the arena. Owned by one tape, used by its thread only. */
 typedef struct bl_arena {

@@ -18,6 +18,9 @@ bl_binding bl_pool_binding[POOL_SIZE];
 /* Guards the lists below and the default. Tables and bindings are complete before a pointer to them leaves it. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
+void bl_backends_lock(void) { pthread_mutex_lock(&lock); }
+void bl_backends_unlock(void) { pthread_mutex_unlock(&lock); }
+
 /* The decorations by which BLAS libraries name `dgemm`, and the ABI that goes with each before the width is probed. */
 static const struct {
     const char *pattern;

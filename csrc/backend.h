@@ -40,4 +40,8 @@ void bl_backend_run(const bl_call *c);
 /* The default, which serves blasad's own names; NULL until one is set. */
 const bl_backend *bl_backend_default(void);
 
+/* Around fork. */
+void bl_backends_lock(void);
+void bl_backends_unlock(void);
+
 #endif

@@ -18,18 +18,8 @@ static blasad_tape *open_tapes; /* under the lock */
 void bl_tapes_lock(void) { pthread_mutex_lock(&lock); }
 void bl_tapes_unlock(void) { pthread_mutex_unlock(&lock); }
 
-/* A child of fork has one thread, and the lock in the state of that moment: it is taken around fork, so that it is
- * free in both. Tapes open on other threads of the parent have no thread in the child that could call for them. */
-static void install_fork_handlers(void)
-{
-    if (pthread_atfork(bl_tapes_lock, bl_tapes_unlock, bl_tapes_unlock) != 0)
-        abort();
-}
-
 BL_EXPORT blasad_tape *blasad_tape_new(int mode, int options)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, install_fork_handlers);
     if (mode != BLASAD_REVERSE && mode != BLASAD_FORWARD) {
         bl_fail(BLASAD_VALUE, "%d is no mode of a tape: BLASAD_REVERSE or BLASAD_FORWARD", mode);
         return NULL;
