@@ -1,5 +1,6 @@
 """The main call: a function, its arguments and their shadows."""
 
+import array
 import ctypes
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,18 @@ from .errors import UnsupportedError
 from .memory import describe
 from .tape import Tape
 
+_MEMORY = (
+    np.ndarray,
+    memoryview,
+    array.array,
+    bytearray,
+    ctypes.Array,
+    ctypes._Pointer,
+    ctypes.c_void_p,
+    ctypes.c_double,
+    ctypes.c_float,
+    type(ctypes.byref(ctypes.c_int())),
+)
 _TAPE_OPTIONS = ("verify", "undeclared", "copies", "threads", "memory_limit")
 
 
@@ -28,7 +41,7 @@ def autodiff(mode: Mode, f: Callable[..., Any], *args: Any, **kwargs: Any) -> An
         pointers as ``Const(x)`` or ``Duplicated(x, dx)``, other objects as they are.
     **kwargs
         ``verify``, ``undeclared``, ``copies``, ``threads`` and ``memory_limit`` are options of the :class:`Tape`; the
-        others go to `f`.
+        others go to `f`; ``Const`` and ``Duplicated`` annotate there as well.
 
     Returns
     -------
@@ -61,8 +74,9 @@ def autodiff(mode: Mode, f: Callable[..., Any], *args: Any, **kwargs: Any) -> An
     for i, a in enumerate(args):
         name = f"argument {i + 1}" + (f" ({names[i]})" if i < len(names) else "")
         primals.append(annotate(tape, name, a))
+    named = {k: annotate(tape, f"argument {k}", a) if isinstance(a, Annotation) else a for k, a in kwargs.items()}
     with tape:
-        result = f(*primals, **kwargs)
+        result = f(*primals, **named)
     if mode is Reverse:
         tape.reverse()
     tape.close()
@@ -122,7 +136,7 @@ def _is_memory(x: object) -> bool:
     if isinstance(x, ffi.CData):
         kind = ffi.typeof(x)
         return bool(kind.kind == "array" or (kind.kind == "pointer" and kind.item.kind != "function"))
-    return isinstance(x, (np.ndarray, ctypes.Array, ctypes._Pointer, ctypes.c_void_p, ctypes.c_double, ctypes.c_float))
+    return isinstance(x, _MEMORY)
 
 
 def _parameters(f: Callable[..., Any]) -> list[str]:

@@ -89,6 +89,13 @@ class _Check:
                 dx = describe(a.shadow, f"the shadow of {name}", **a.size).array()  # type: ignore[arg-type]
                 self.kept.append((dx, dx.copy()))
                 self.buffers.append(_Buffer(name, x, dx, memory, x.size * (2 if np.iscomplexobj(x) else 1)))
+        # The same pair given twice, or a part of one, is one annotation: its elements count once.
+        self.buffers.sort(key=lambda b: -b.size)
+        distinct: list[_Buffer] = []
+        for b in self.buffers:
+            if not any(np.shares_memory(b.x, d.x) for d in distinct):
+                distinct.append(b)
+        self.buffers = distinct
         self.single = any(b.x.dtype.itemsize // (2 if np.iscomplexobj(b.x) else 1) == 4 for b in self.buffers)
         self.random = np.random.default_rng(0)
         self.before = self.read([b.x for b in self.buffers])

@@ -108,6 +108,11 @@ def describe(
         )
     if nbytes is not None and count is not None:
         raise ValueError(f"{what}: nbytes= and count= say the same thing; give one of them")
+    for size in (nbytes, count):
+        if size is not None and not 0 <= size < 2**56:  # more than any address space
+            raise ValueError(f"{what}: a size of {size}")
+    if not 0 < address < 2**63 or address % (4 if element is None else element.itemsize // (1 + (element.kind == "c"))):
+        raise ValueError(f"{what}: {address:#x} is no address of such numbers")
     if element is None:
         if nbytes is None:
             raise ValueError(f"{what} is an untyped pointer: give nbytes=, or dtype= with count=")
@@ -117,8 +122,6 @@ def describe(
         count, rest = divmod(nbytes, element.itemsize)
         if rest:
             raise ValueError(f"{what}: {nbytes} bytes are no whole number of {element} ({element.itemsize} bytes each)")
-    if count < 0:
-        raise ValueError(f"{what}: a size of {count}")
     return Memory(address, element, (count,), (element.itemsize,), True, x)
 
 

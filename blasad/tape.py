@@ -7,11 +7,11 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Never, Self
 
 from ._core import ffi, lib
 from .activity import Mode, Reverse
-from .errors import ActivityWarning, UnsupportedError, check, text
+from .errors import ActivityWarning, TapeError, UnsupportedError, check, text
 from .memory import TYPES, Memory, describe
 
 _LATER = {"assigned", "forget", "record", "returned", "save", "gradient", "buffers"}
@@ -191,6 +191,9 @@ class Tape:
             )
         raise AttributeError(f"a Tape has no attribute {name!r}")
 
+    def __reduce__(self) -> Never:
+        raise TypeError("a Tape cannot be copied or pickled: it owns what it recorded")
+
     # ---- recording
 
     def __enter__(self) -> Self:
@@ -200,7 +203,9 @@ class Tape:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        code = lib.blasad_tape_close_recording(self._open)
+        if self._tape is None:  # closed inside its block: nothing is left to end
+            return
+        code = lib.blasad_tape_close_recording(self._tape)
         if error is None:
             check(code)
             self._warn()
@@ -208,8 +213,6 @@ class Tape:
     @property
     def _open(self) -> Any:
         if self._tape is None:
-            from .errors import TapeError
-
             raise TapeError("this tape was closed: what it recorded is gone")
         return self._tape
 

@@ -333,9 +333,20 @@ static int wrap(const bl_symbol_info *name, void *address, int integer_bits, voi
     char routine[32];
     snprintf(routine, sizeof routine, "%c%s", bl_type_letter[name->type], bl_routine_table[name->routine]->name);
     Dl_info theirs, ours;
-    if (dladdr(address, &theirs) && dladdr(bl_name_binding, &ours) && theirs.dli_fbase == ours.dli_fbase)
+    bool found = dladdr(address, &theirs) != 0,
+         theirs_is_known = found && theirs.dli_sname && theirs.dli_saddr == address;
+    if (found && dladdr(bl_name_binding, &ours) && theirs.dli_fbase == ours.dli_fbase)
         return bl_fail(BLASAD_VALUE, "wrap(\"%s\", %p): this is a recording pointer of blasad already", name->name,
                        address);
+
+    const bl_symbol_info *known = theirs_is_known ? symbol_of(theirs.dli_sname) : NULL;
+    if (known && (known->routine != name->routine || known->type != name->type ||
+                  bl_abi_is_cblas(known->abi) != bl_abi_is_cblas(name->abi)))
+        return bl_fail(
+            BLASAD_VALUE,
+            "wrap(\"%s\", %p): the library calls this function %s, which is called with other arguments; wrap "
+            "it by that name",
+            name->name, address, theirs.dli_sname);
 
     bl_backend *b = library_of(address, routine);
     int width = integer_bits ? integer_bits : b ? b->width : bl_abi_width(name->abi);

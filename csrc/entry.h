@@ -69,9 +69,16 @@ static inline char bl_flag_fortran(const char *flag)
 /* CBLAS_TRANSPOSE; anything else is no flag that the reference knows. */
 static inline char bl_flag_cblas(int flag) { return flag == 111 ? 'N' : flag == 112 ? 'T' : flag == 113 ? 'C' : '?'; }
 
-static inline void bl_take_s(bl_scalar *s, const float *p) { *s = (bl_scalar){{*p, 0}, (void *)(uintptr_t)p}; }
-static inline void bl_take_d(bl_scalar *s, const double *p) { *s = (bl_scalar){{*p, 0}, (void *)(uintptr_t)p}; }
-static inline void bl_take_c(bl_scalar *s, const float *p) { *s = (bl_scalar){{p[0], p[1]}, (void *)(uintptr_t)p}; }
-static inline void bl_take_z(bl_scalar *s, const double *p) { *s = (bl_scalar){{p[0], p[1]}, (void *)(uintptr_t)p}; }
+/* A call that returns before it reads its scalars may pass NULL: nothing is read here that BLAS would not. */
+static inline void bl_take_s(bl_scalar *s, const float *p) { *s = (bl_scalar){{p ? *p : 0, 0}, (void *)(uintptr_t)p}; }
+static inline void bl_take_d(bl_scalar *s, const double *p) { *s = (bl_scalar){{p ? *p : 0, 0}, (void *)(uintptr_t)p}; }
+static inline void bl_take_c(bl_scalar *s, const float *p)
+{
+    *s = (bl_scalar){{p ? p[0] : 0, p ? p[1] : 0}, (void *)(uintptr_t)p};
+}
+static inline void bl_take_z(bl_scalar *s, const double *p)
+{
+    *s = (bl_scalar){{p ? p[0] : 0, p ? p[1] : 0}, (void *)(uintptr_t)p};
+}
 
 #endif
