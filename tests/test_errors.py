@@ -788,6 +788,58 @@ def test_unseen_write_before_the_end(name):
     assert b.shadows_are_as_they_were()
 
 
+@pytest.mark.parametrize("kind", ["duplicated", "const"])
+@pytest.mark.parametrize("needed", [True, False])
+def test_unseen_write_before_a_recorded_one(kind, needed):
+    """A needed value is saved when a call overwrites it, and has to be the one that the earlier call saw; where none is
+    needed, what is overwritten without being read is dead."""
+    b, tape = Buffers(), Tape(undeclared="constant")
+    names = "ABC" if kind == "const" else "ABCD"
+    const = "D" if kind == "const" else ""
+
+    def block() -> None:
+        b.annotate(tape, names, const)
+        b.gemm("C", "D", "B" if needed else "s")  # dB needs D
+        b.x["D"][3] += 1
+        b.gemm("D", "s", "s")
+
+    if needed:
+        with ends_with(tape, blasad.UnseenWriteError, r"D \(.*between call 0 .*and dgemm \(call 1"):
+            block()
+        return
+    with tape:
+        block()
+    tape.reverse()
+    assert not b.dx["C"].any()
+
+
+def test_recorded_writes_to_constants_are_seen():
+    """Constant memory that was needed, is overwritten by a recorded call, and needed again: nothing is amiss."""
+    b = Buffers()
+    with Tape(undeclared="constant") as tape:
+        b.annotate(tape, "ABC", const="D")
+        old = b.x["D"].copy()
+        b.gemm("C", "D", "A")
+        b.gemm("D", "s", "s")
+        b.gemm("C", "D", "B", beta=1.0)
+        new = b.x["D"].copy()
+    tape.reverse()
+    g, d = (np.reshape(x, (2, 2)).T for x in (b.seeds["C"], old))
+    assert np.allclose(b.dx["A"].reshape(2, 2).T, b.seeds["A"].reshape(2, 2).T + d.T @ g, rtol=1e-14)
+    assert np.allclose(b.dx["B"].reshape(2, 2).T, b.seeds["B"].reshape(2, 2).T + new.reshape(2, 2) @ g, rtol=1e-14)
+
+
+def test_constants_are_watched_again_after_a_recorded_write():
+    b, tape = Buffers(), Tape(undeclared="constant")
+    with ends_with(tape, blasad.UnseenWriteError, r"D \(Const.*between call 2 .*and dgemm \(call 3"):
+        b.annotate(tape, "ABC", const="D")
+        b.gemm("C", "D", "A")
+        b.gemm("D", "s", "s")
+        b.gemm("C", "D", "B")
+        b.x["D"][0] += 1
+        b.gemm("C", "D", "B")
+
+
 def test_unseen_write_before_the_replay():
     """Values that the replay reads in place; all others are the program's to change once it has ended."""
     b = Buffers()
