@@ -72,6 +72,16 @@ bool bl_prints_begin(bl_region *r)
     return true;
 }
 
+void bl_prints_inherit(bl_region *r, const bl_region *part)
+{
+    const size_t units = bl_region_units(part), at = bl_unit(r, part->lo);
+    if (!part->print || !part->duplicated || r->shift != part->shift)
+        return;
+    for (size_t u = 0; u < units; u++)
+        if (!part->member || (part->member[u / 64] >> u % 64 & 1))
+            r->print[at + u] = part->print[u];
+}
+
 void bl_prints_stamp(bl_region *r, const bl_view *v)
 {
     for (int64_t j = 0; j < v->columns; j++) {

@@ -6,6 +6,9 @@
 
 /* Room for the fingerprints of a region; duplicated regions are stamped as a whole. False if memory is short. */
 bool bl_prints_begin(bl_region *r);
+/* A region takes the place of `part`, which lies in it and was stamped before: a write since then must not go
+ * unnoticed. */
+void bl_prints_inherit(bl_region *r, const bl_region *part);
 /* Takes the fingerprints of v's elements, which r owns. */
 void bl_prints_stamp(bl_region *r, const bl_view *v);
 /* The first element of v that changed since its last fingerprint, or NULL. Constant elements that have none get one. */

@@ -22,8 +22,14 @@ static void release(void)
     bl_tapes_unlock();
 }
 
+static void release_in_child(void)
+{
+    bl_tapes_only_mine();
+    release();
+}
+
 __attribute__((constructor)) static void install(void)
 {
-    if (pthread_atfork(take, release, release) != 0)
+    if (pthread_atfork(take, release, release_in_child) != 0)
         abort();
 }

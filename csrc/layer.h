@@ -39,7 +39,8 @@ struct bl_binding;
 typedef struct bl_thread {
     const struct bl_binding *bound; /* the thunk through which the call in progress came in */
     bl_layer *top;
-    int depth; /* layers of this thread */
+    int depth;            /* layers of this thread */
+    unsigned long serial; /* of this thread, from 1; 0 until it opens a tape */
     /* Frame of the entry whose recorded call is in progress, or NULL: what the BLAS itself calls in it, deeper in the
      * stack, is part of it. An entry that is not deeper finds a call that was left by a jump. */
     const void *inside;

@@ -92,7 +92,8 @@ struct blasad_tape {
     bl_layer layer; /* first: a layer's self is its tape */
     int mode, options;
     bool recording, ended;
-    const bl_thread *owner;
+    unsigned long owner; /* bl_thread.serial */
+    atomic_bool replaying;
     blasad_tape *next; /* of the open tapes, under the lock */
 
     atomic_int error; /* a blasad_code; once set nothing more is recorded */

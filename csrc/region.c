@@ -301,11 +301,11 @@ int bl_regions_add(bl_regions *rs, const bl_array *x, bool duplicated, ptrdiff_t
     for (size_t i = 0; contains && i < rs->count; i++) {
         bl_region *q = rs->region[i];
         if (q->replaced && code != BLASAD_OK) {
-            q->replaced = q->hi == q->lo; /* those of earlier annotations stay replaced */
-        } else if (q->replaced && q->hi != q->lo) {
+            q->replaced = q->gone; /* those of earlier annotations stay replaced */
+        } else if (q->replaced && !q->gone) {
             withdraw(&rs->primal, q);
             withdraw(&rs->shadow, q);
-            q->hi = q->lo; /* nothing is left of it */
+            q->gone = true;
         }
     }
     if (code != BLASAD_OK || known) {

@@ -28,7 +28,8 @@ typedef struct bl_region {
     uint8_t shift;   /* a unit is 1 << shift bytes */
     uint8_t misfit;  /* bits that no offset of a unit has */
     bool saved_from; /* some of its elements were saved: a replay needs a mirror */
-    bool replaced;   /* by an annotation that contains it; no longer in an index */
+    bool replaced;   /* by an annotation that contains it */
+    bool gone;       /* and no longer in an index */
     uint32_t id;
     uint32_t *print;
     uint64_t *seen, *stamped; /* stamped: print is valid there (constant regions; duplicated ones always are) */

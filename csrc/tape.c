@@ -18,6 +18,66 @@ static blasad_tape *open_tapes; /* under the lock */
 void bl_tapes_lock(void) { pthread_mutex_lock(&lock); }
 void bl_tapes_unlock(void) { pthread_mutex_unlock(&lock); }
 
+/* Threads by a number that is used once: the address of a thread's state is given to a later thread. */
+static atomic_ulong threads;
+
+static void leave_thread(void *unused);
+static pthread_key_t key;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static void make_key(void)
+{
+    if (pthread_key_create(&key, leave_thread) != 0)
+        abort();
+}
+
+static unsigned long my_serial(void)
+{
+    if (bl_thread_state.serial == 0) {
+        bl_thread_state.serial = atomic_fetch_add(&threads, 1) + 1;
+        pthread_once(&once, make_key);
+        pthread_setspecific(key, &bl_thread_state); /* not NULL: leave_thread shall be called */
+    }
+    return bl_thread_state.serial;
+}
+
+static bool is_mine(const blasad_tape *t) { return t->owner == bl_thread_state.serial; }
+
+static void end_recording(blasad_tape *t) /* whose layer was popped */
+{
+    bl_tapes_lock();
+    for (blasad_tape **p = &open_tapes; *p; p = &(*p)->next)
+        if (*p == t) {
+            *p = t->next;
+            break;
+        }
+    t->recording = false;
+    t->ended = true;
+    bl_tapes_unlock();
+}
+
+/* A thread ends with tapes open, in a suspended generator for instance: they record nobody any more. */
+static void leave_thread(void *unused)
+{
+    (void)unused;
+    while (bl_thread_state.top) {
+        blasad_tape *t = (blasad_tape *)bl_thread_state.top;
+        bl_layer_pop(&t->layer);
+        bl_tape_fail(t, BLASAD_TAPE, "the thread that this tape recorded has ended before the tape was closed");
+        end_recording(t);
+    }
+}
+
+/* In a child of fork the other threads are gone, and nobody will close their tapes. */
+void bl_tapes_only_mine(void)
+{
+    for (blasad_tape **p = &open_tapes; *p;)
+        if (is_mine(*p))
+            p = &(*p)->next;
+        else
+            *p = (*p)->next;
+    atomic_store(&bl_armed, bl_thread_state.depth);
+}
+
 BL_EXPORT blasad_tape *blasad_tape_new(int mode, int options)
 {
     if (mode != BLASAD_REVERSE && mode != BLASAD_FORWARD) {
@@ -48,7 +108,7 @@ BL_EXPORT int blasad_tape_start(blasad_tape *t)
         return bl_fail(BLASAD_NOT_YET,
                        "another tape is recording this thread: tapes inside tapes (second order) are not there "
                        "yet in this version; close the outer one first");
-    t->owner = &bl_thread_state;
+    t->owner = my_serial();
     t->recording = true;
     bl_thread_state.inside = NULL; /* of a call that never came back */
     bl_tapes_lock();
@@ -85,7 +145,7 @@ static void verify_end(blasad_tape *t)
     for (size_t i = 0; i < t->regions.count; i++) {
         bl_region *r = t->regions.region[i];
         const size_t units = bl_region_units(r);
-        if (!r->duplicated || !r->print || units == 0)
+        if (!r->duplicated || !r->print || r->gone)
             continue;
         const char *bad = NULL;
         if (r->touched) {
@@ -125,19 +185,11 @@ BL_EXPORT int blasad_tape_close_recording(blasad_tape *t)
 {
     if (!t->recording)
         return blasad_tape_error(t);
-    if (t->owner != &bl_thread_state)
+    if (!is_mine(t))
         return bl_fail(BLASAD_TAPE, "this tape records another thread; only that thread can close it");
     if (!bl_layer_pop(&t->layer))
         return bl_fail(BLASAD_TAPE, "a tape that was opened inside this one is still recording; close that one first");
-    bl_tapes_lock();
-    for (blasad_tape **p = &open_tapes; *p; p = &(*p)->next)
-        if (*p == t) {
-            *p = t->next;
-            break;
-        }
-    bl_tapes_unlock();
-    t->recording = false;
-    t->ended = true;
+    end_recording(t);
     if (!(t->options & BLASAD_NO_VERIFY) && atomic_load(&t->error) == BLASAD_OK)
         verify_end(t);
     return blasad_tape_error(t);
@@ -147,8 +199,10 @@ BL_EXPORT int blasad_tape_free(blasad_tape *t)
 {
     if (!t)
         return BLASAD_OK;
+    if (atomic_load(&t->replaying))
+        return bl_fail(BLASAD_TAPE, "another thread is in reverse() of this tape; close it after that");
     if (t->recording) {
-        if (t->owner != &bl_thread_state)
+        if (!is_mine(t))
             return bl_fail(BLASAD_TAPE, "this tape records another thread; it is kept until that thread closes it");
         t->options |= BLASAD_NO_VERIFY; /* nobody will ask */
         blasad_tape_close_recording(t);
@@ -188,7 +242,11 @@ BL_EXPORT int blasad_reverse(blasad_tape *t)
         return bl_fail(BLASAD_NOT_YET,
                        "reverse() while another tape records this thread: derivatives of derivatives are not there "
                        "yet in this version; close that tape first");
-    return bl_replay(t);
+    if (atomic_exchange(&t->replaying, true))
+        return bl_fail(BLASAD_TAPE, "another thread is in reverse() of this tape; they would write the same shadows");
+    code = bl_replay(t);
+    atomic_store(&t->replaying, false);
+    return code;
 }
 
 /* ---- annotations */
@@ -222,18 +280,25 @@ static int annotate(blasad_tape *t, const bl_array *x, void *dx, const char *lab
 {
     if (t->ended)
         return bl_fail(BLASAD_TAPE, "%s: this tape has ended recording; annotate before the first use", label);
-    if (t->recording && t->owner != &bl_thread_state)
+    if (t->recording && !is_mine(t))
         return bl_fail(BLASAD_TAPE, "%s: this tape records another thread; only that thread can annotate", label);
     bl_region *r;
     bl_tapes_lock();
     int code = bl_regions_add(&t->regions, x, dx != NULL, dx ? (char *)dx - x->base : 0, label, touched, t, &r);
     bl_tapes_unlock();
     memset(t->constant, 0, sizeof t->constant);
-    if (code == BLASAD_OK && r && !(t->options & BLASAD_NO_VERIFY) && !bl_prints_begin(r)) {
+    if (code != BLASAD_OK || !r || (t->options & BLASAD_NO_VERIFY))
+        return code;
+    if (!bl_prints_begin(r)) {
         bl_tape_fail(t, BLASAD_MEMORY, "no memory for the fingerprints of %s; verify=False needs none", label);
-        code = blasad_tape_error(t);
+        return blasad_tape_error(t);
     }
-    return code;
+    for (size_t i = 0; i < t->regions.count; i++) {
+        const bl_region *q = t->regions.region[i];
+        if (q->gone && q->lo >= r->lo && q->hi <= r->hi)
+            bl_prints_inherit(r, q);
+    }
+    return BLASAD_OK;
 }
 
 BL_EXPORT int blasad_annotate(blasad_tape *t, void *x, void *dx, int type, int ndim, const int64_t *shape,
@@ -387,7 +452,7 @@ void bl_guard_others(const bl_call *c)
     bl_rules[c->routine]->access(c, &a);
     bl_tapes_lock();
     for (blasad_tape *t = open_tapes; t; t = t->next) {
-        if (t->owner == &bl_thread_state || atomic_load(&t->error) != BLASAD_OK)
+        if (is_mine(t) || atomic_load(&t->error) != BLASAD_OK)
             continue;
         const bl_region *r = NULL;
         for (int i = 0; i < s->n_operands && !r; i++)

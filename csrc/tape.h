@@ -5,5 +5,7 @@
 
 void bl_tapes_lock(void);
 void bl_tapes_unlock(void);
+/* In a child of fork, under the lock: forgets the tapes of threads that it does not have. */
+void bl_tapes_only_mine(void);
 
 #endif
