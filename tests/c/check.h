@@ -26,7 +26,7 @@ static atomic_int check_failures;
     } while (0)
 
 /* `call` returns `code`; if that is an error, its text has to name the words. */
-#define CHECK_CODE(call, code, ...) check_code(__FILE__, __LINE__, #call, (call), (code), "" __VA_ARGS__)
+#define CHECK_CODE(call, code, words) check_code(__FILE__, __LINE__, #call, (call), (code), (words))
 #define CHECK_OK(call) check_code(__FILE__, __LINE__, #call, (call), BLASAD_OK, "")
 
 static inline void check_code(const char *file, int line, const char *call, int got, int want, const char *words)

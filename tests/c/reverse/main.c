@@ -81,7 +81,7 @@ static void chain(void)
     f("N", "N", &one, &one, &one, (const double[]){2}, &b, &one, &r, &one, (const double[]){0}, &a, &one);
     f("N", "N", &one, &one, &one, (const double[]){1}, &a, &one, &r, &one, (const double[]){0.25}, &r, &one);
     /* the last one aliases: it ends the recording, but not the program */
-    CHECK_CODE(blasad_tape_close_recording(t), BLASAD_ALIAS);
+    CHECK_CODE(blasad_tape_close_recording(t), BLASAD_ALIAS, "shares elements");
     CHECK_OK(blasad_tape_free(t));
 
     a = 3, r = 5;
