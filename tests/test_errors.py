@@ -442,6 +442,25 @@ def road_with_layout(road: Road, layout: int, b: Buffers) -> None:
     function(layout, 111, 111, 2, 2, 2, 1.0, at["A"], 2, at["B"], 2, 0.0, at["C"], 2)
 
 
+def test_scalars_that_are_no_pointers():
+    """A call that returns before it reads its scalars may pass NULL, and does."""
+    b = Buffers()
+    kinds = [ctypes.c_char_p] * 2 + [ctypes.c_void_p] * 11
+    function = ctypes.CFUNCTYPE(None, *kinds)(blasad.address("dgemm_"))
+    zero, two = ctypes.c_int(0), ctypes.c_int(2)
+    n, m = ctypes.addressof(two), ctypes.addressof(zero)
+    a, bb, c = (b.x[name].ctypes.data for name in "ABC")
+    for recording in (False, True):
+        with Tape() if recording else contextlib.nullcontext() as tape:
+            if tape is not None:
+                b.annotate(tape)
+            function(b"N", b"N", m, n, n, None, a, n, bb, n, None, c, n)
+            function(b"N", b"N", n, m, n, None, a, n, bb, n, None, c, n)
+    assert len(tape) == 2
+    tape.reverse()
+    assert b.shadows_are_as_they_were()
+
+
 def test_invalid_call_without_anything_active():
     b = Buffers()
     tape = Tape(undeclared="constant")
@@ -1012,6 +1031,22 @@ def test_annotating_around_what_a_call_has_touched():
     assert b.dx["C"].tolist() == [0, *b.seeds["C"][1:]]
 
 
+def test_annotating_the_whole_after_its_part():
+    """A write between the two annotations is as unseen as any (7)."""
+    b, tape = Buffers(), Tape()
+    with ends_with(tape, blasad.UnseenWriteError, r"A \(Duplicated, float64 4\)"):
+        tape.duplicated(b.x["A"][1:3], b.dx["A"][1:3], name="part")
+        b.x["A"][1] += 1
+        b.annotate(tape)
+        b.gemm("C", "A", "B")
+    with Tape() as fresh:
+        fresh.duplicated(b.x["A"][1:3], b.dx["A"][1:3], name="part")
+        b.x["A"][0] += 1  # nobody has said anything of this one yet
+        b.annotate(fresh)
+        b.gemm("C", "A", "B")
+    fresh.reverse()
+
+
 def test_annotating_while_recording():
     """Any time before the first use."""
     b = Buffers()
@@ -1093,6 +1128,39 @@ def test_another_thread_may_do_as_it_likes_elsewhere():
         in_thread(lambda: b.gemm("Z", "A", "B", k=0))
     assert len(tape) == 1
     tape.reverse()
+
+
+def test_another_thread_calls_nonsense():
+    """An illegal call of another thread is that thread's matter, whatever its arguments would name."""
+    b = Buffers()
+    with Tape() as tape:
+        b.annotate(tape)
+        for changes in ({"m": -3}, {"k": -1}, {"lda": 0}, {"ldc": -(2**31)}, {"transa": "?"}):
+            in_thread(lambda changes=changes: b.gemm("C", "A", "B", **changes))
+        b.gemm("C", "A", "B")
+    assert len(tape) == 1
+    tape.reverse()
+
+
+def test_thread_that_ends_with_an_open_tape():
+    """Section 9, api: no thread is left recording. What the tape has is not taken for the whole."""
+    b, tape = Buffers(), Tape()
+
+    def leave() -> None:
+        tape.__enter__()
+        b.annotate(tape)
+        b.gemm("C", "A", "B")
+
+    in_thread(leave)
+    in_thread(lambda: b.gemm("C", "A", "B"))  # nobody's thread, even if it got the other one's place in memory
+    with pytest.raises(blasad.TapeError, match="has ended"):
+        tape.reverse()
+    assert b.shadows_are_as_they_were()
+    blasad.set_backend(None)  # no tape is open any more
+    with Tape() as another:
+        b.annotate(another)
+        b.gemm("C", "A", "B")
+    another.reverse()
 
 
 def test_a_tape_belongs_to_its_thread():
