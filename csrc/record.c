@@ -156,9 +156,12 @@ BL_HOT bool keep(blasad_tape *t, const bl_call *c, const bl_family *f, const bl_
                 const bl_view v = bl_touched_view(w, i);
                 good &= bl_need(g, &v);
             }
-        } else if (p->needs & BL_OPERAND(i)) {
-            const bl_view v = bl_touched_view(w, i);
-            good &= copy_needed(t, &v, &r->place[i]);
+        } else if (p->all & BL_OPERAND(i)) {
+            t->undeclared++;
+            if (p->needs & BL_OPERAND(i)) {
+                const bl_view v = bl_touched_view(w, i);
+                good &= copy_needed(t, &v, &r->place[i]);
+            }
         }
     }
     if (p->extra)
@@ -314,7 +317,7 @@ static double now(void)
 static void note_returned(blasad_tape *t, const bl_call *c, const void *p)
 {
     const bl_complex x = bl_load(c->type, p);
-    if (bl_is_telling(x) && !bl_set_add(&t->returned, bl_number_key(c->type, x)))
+    if (bl_is_telling(x) && !bl_set_add(&t->returned, bl_number_key(x)))
         out_of_memory(t);
 }
 

@@ -118,17 +118,15 @@ struct blasad_tape {
     bl_key last_returned;                 /* what was added last, by its bytes in memory */
     bl_view *scratch;                     /* undeclared memory that recorded calls wrote: constant, but no assumption */
     size_t scratches, scratch_capacity;
-    size_t assuming; /* calls that took an operand for constant */
+    size_t assuming;   /* calls that took an operand for constant */
+    size_t undeclared; /* operands in memory that nobody had annotated */
     size_t saved_bytes;
     size_t workspace; /* the most that an adjoint needs */
     char *unexplained;
 };
 
-/* An active number, by its bits. */
-static inline bl_key bl_number_key(int type, bl_complex x)
-{
-    return (bl_key){bl_bits(x.re), bl_bits(x.im), (uint32_t)type + 1};
-}
+/* An active number by its value, widened: a program may convert it before it passes it on. */
+static inline bl_key bl_number_key(bl_complex x) { return (bl_key){bl_bits(x.re), bl_bits(x.im), 1}; }
 /* 0 and +-1 are in every program: their bits tell nothing. */
 static inline bool bl_is_telling(bl_complex x) { return x.im != 0 || (x.re != 0 && x.re != 1 && x.re != -1); }
 

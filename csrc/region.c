@@ -312,6 +312,7 @@ int bl_regions_add(bl_regions *rs, const bl_array *x, bool duplicated, ptrdiff_t
         discard(r);
         return code;
     }
+    r->contains = contains;
     rs->region[rs->count++] = r;
     r->id = (uint32_t)rs->count;
     memset(rs->hint, 0, sizeof rs->hint);

@@ -30,6 +30,7 @@ typedef struct bl_region {
     bool saved_from; /* some of its elements were saved: a replay needs a mirror */
     bool replaced;   /* by an annotation that contains it */
     bool gone;       /* and no longer in an index */
+    bool contains;   /* has replaced others */
     uint32_t id;
     uint32_t *print;
     uint64_t *seen, *stamped; /* stamped: print is valid there (constant regions; duplicated ones always are) */

@@ -187,6 +187,9 @@ BL_EXPORT int blasad_tape_close_recording(blasad_tape *t)
         return blasad_tape_error(t);
     if (!is_mine(t))
         return bl_fail(BLASAD_TAPE, "this tape records another thread; only that thread can close it");
+    if (bl_thread_state.inside)
+        return bl_fail(BLASAD_TAPE,
+                       "this tape is in the middle of recording a call; it can be closed when the BLAS is back");
     if (!bl_layer_pop(&t->layer))
         return bl_fail(BLASAD_TAPE, "a tape that was opened inside this one is still recording; close that one first");
     end_recording(t);
@@ -254,7 +257,7 @@ BL_EXPORT int blasad_reverse(blasad_tape *t)
 static bool touched(const void *tape, const bl_region *r)
 {
     const blasad_tape *t = tape;
-    for (size_t k = 0; k < t->count; k++) {
+    for (size_t k = 0; t->undeclared && k < t->count; k++) {
         const bl_record *e = bl_record_at(t, k);
         bl_call c;
         bl_unpack(t, e, &c);
@@ -293,7 +296,7 @@ static int annotate(blasad_tape *t, const bl_array *x, void *dx, const char *lab
         bl_tape_fail(t, BLASAD_MEMORY, "no memory for the fingerprints of %s; verify=False needs none", label);
         return blasad_tape_error(t);
     }
-    for (size_t i = 0; i < t->regions.count; i++) {
+    for (size_t i = 0; r->contains && i < t->regions.count; i++) {
         const bl_region *q = t->regions.region[i];
         if (q->gone && q->lo >= r->lo && q->hi <= r->hi)
             bl_prints_inherit(r, q);
