@@ -18,7 +18,7 @@ static void product(const double *a, const double *b, double beta, double *c)
 /* c = a b / 2, a tape an iteration; every tape sees its own calls and nothing else. */
 static void *with_tape(void *number)
 {
-    double a[NN], da[NN], b[NN], c[NN], dc[NN], extra[NN], dextra[NN];
+    double a[NN], da[NN], b[NN], c[NN], dc[NN], extra[NN] = {0}, dextra[NN];
     for (int i = 0; i < NN; i++) {
         a[i] = i % 5 - *(int *)number;
         b[i] = i % 3 - 0.5;

@@ -22,12 +22,12 @@ static uint64_t bytes_of(int64_t at, int64_t rows, int64_t cols, int64_t ld)
 
 static void all_small(void)
 {
-    enum { OFFSETS = 26, MOST = 4 * 5 * 7 * OFFSETS };
+    enum { OFFSETS = 20, MOST = 4 * 5 * 5 * OFFSETS };
     static small all[MOST];
     int n = 0;
     for (int64_t rows = 0; rows <= 3; rows++)
         for (int64_t cols = 0; cols <= 4; cols++)
-            for (int64_t ld = rows > 1 ? rows : 1; ld <= 6; ld++)
+            for (int64_t ld = rows > 1 ? rows : 1; ld <= 5; ld++)
                 for (int64_t at = 0; at < OFFSETS; at++)
                     all[n++] = (small){bl_view_of(memory + at, rows, cols, ld, 1), bytes_of(at, rows, cols, ld)};
     for (int i = 0; i < n; i++)
