@@ -317,7 +317,7 @@ static double now(void)
 static void note_returned(blasad_tape *t, const bl_call *c, const void *p)
 {
     const bl_complex x = bl_load(c->type, p);
-    if (bl_is_telling(x) && !bl_set_add(&t->returned, bl_number_key(x)))
+    if (bl_is_telling(x) && !bl_set_add(&t->returned, bl_number_key(c->width, x)))
         out_of_memory(t);
 }
 

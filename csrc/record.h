@@ -125,8 +125,11 @@ struct blasad_tape {
     char *unexplained;
 };
 
-/* An active number by its value, widened: a program may convert it before it passes it on. */
-static inline bl_key bl_number_key(bl_complex x) { return (bl_key){bl_bits(x.re), bl_bits(x.im), 1}; }
+/* An active number by its bits; a real one has those of the complex one that a program may make of it. */
+static inline bl_key bl_number_key(int width, bl_complex x)
+{
+    return (bl_key){bl_bits(x.re), bl_bits(x.im), (uint32_t)width};
+}
 /* 0 and +-1 are in every program: their bits tell nothing. */
 static inline bool bl_is_telling(bl_complex x) { return x.im != 0 || (x.re != 0 && x.re != 1 && x.re != -1); }
 

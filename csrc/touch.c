@@ -21,7 +21,7 @@ static const char *describe(const bl_call *c, int i, const bl_region *r, char bu
     int64_t rows, cols;
     bl_operand_shape(c, i, &rows, &cols);
     snprintf(buffer, 256, "operand %s (%lld x %lld at %p, leading dimension %lld)%s%s", operand_name(c, i),
-             (long long)rows, (long long)cols, c->operand[i].base, (long long)c->operand[i].ld, r ? ", " : "",
+             (long long)rows, (long long)cols, c->operand[i].base, (long long)c->operand[i].ld, r ? " in " : "",
              r ? r->label : "");
     return buffer;
 }

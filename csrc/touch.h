@@ -164,7 +164,7 @@ BL_HOT enum bl_touched bl_touch_call(blasad_tape *t, const bl_call *c, const bl_
         BL_UNROLL
     for (int i = 0; i < s->n_scalars; i++)
         if ((p->telling & BL_SCALAR(i)) && !(w->scalar_region[i] && w->scalar_region[i]->duplicated) &&
-            bl_set_has(&t->returned, bl_number_key(c->scalar[i].value))) {
+            bl_set_has(&t->returned, bl_number_key(c->width, c->scalar[i].value))) {
             bl_refuse_returned(t, c, i);
             return BL_TOUCHED_ERROR;
         }
