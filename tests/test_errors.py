@@ -6,8 +6,10 @@ import ctypes.util
 import os
 import subprocess
 import sys
+import textwrap
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -767,6 +769,22 @@ def test_duplicated_range_that_changed_though_no_call_touched_it(undeclared):
         assert bits(b.dx["D"]) == bits(b.seeds["D"])
 
 
+@pytest.mark.xfail(reason="copies of active values are not recognised yet", raises=pytest.fail.Exception)
+@pytest.mark.parametrize("undeclared", ["warn", "constant"])
+def test_undeclared_copy_of_an_active_value(undeclared):
+    """Section 7: whatever the setting, a copy of 8 or more elements of an active value is not taken for a constant."""
+    x, dx = {n: np.arange(1.0, 10.0) for n in "ABC"}, np.zeros(9)
+    tape = Tape(undeclared=undeclared)
+    tape.__enter__()
+    tape.duplicated(x["A"], dx, name="A")
+    tape.const(x["B"], name="B")
+    x["T"] = x["A"].copy()
+    gemm(x, "C", "T", "B", order=3)
+    warnings.simplefilter("ignore", blasad.ActivityWarning)  # pytest puts the filters back
+    with pytest.raises(blasad.ActivityError, match="copy"):
+        tape.__exit__(None, None, None)
+
+
 # ---------------------------------------------------------------- unseen writes (7)
 
 
@@ -951,6 +969,63 @@ def test_first_error_stays():
         b.gemm("A", "A", "B")
         b.gemm("C", "A", "B", lda=1)
     raises_until_closed(tape, blasad.AliasError, "shares elements")
+
+
+LITTLE_MEMORY = """
+import resource
+import numpy as np
+from blasad import Tape
+from roads import gemm
+
+n = 1500  # its square of doubles is 18 MB
+memory = {name: np.full(n * n, 0.5) for name in "ABC"}
+shadow = {name: np.full(n * n, 0.25) for name in "ABC"}
+gemm(memory, "C", "A", "B", order=n)  # what BLAS itself wants it has
+tape = Tape(undeclared="constant", verify=False)
+tape.__enter__()
+for name in "AC":
+    tape.duplicated(memory[name], shadow[name], name=name)
+
+def limit():
+    pages = int(open("/proc/self/statm").read().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (4 << 20), -1))
+
+def refused(f):
+    try:
+        f()
+    except MemoryError as error:
+        assert "no memory to" in str(error), error
+    else:
+        raise AssertionError("there was memory")
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+    assert all((dx == 0.25).all() for dx in shadow.values())
+"""
+
+
+@pytest.mark.parametrize("when", ["recording", "replaying"])
+def test_no_memory(when):
+    """Sections 3 and 11: a refused allocation disturbs neither the program nor a shadow."""
+    rest = {
+        "recording": """
+            limit()
+            gemm(memory, "C", "A", "B", order=n)  # B would have to be copied
+            refused(lambda: tape.__exit__(None, None, None))
+            assert (memory["C"] == n / 4).all()
+            refused(tape.reverse)
+        """,
+        "replaying": """
+            gemm(memory, "C", "A", "A", order=2)
+            gemm(memory, "A", "B", "B", order=2)  # A as it was is put together at the replay
+            tape.__exit__(None, None, None)
+            limit()
+            refused(tape.reverse)
+            tape.reverse()
+            assert shadow["C"][:4].tolist() == [0] * 4
+            assert shadow["A"][4:8].tolist() == [0.25] * 4
+        """,
+    }[when]
+    done = run_python(LITTLE_MEMORY + textwrap.dedent(rest))
+    assert done.returncode == 0, done.stderr
 
 
 # ---------------------------------------------------------------- what a tape cannot do now

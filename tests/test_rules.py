@@ -314,6 +314,25 @@ def test_active_zero_touches(other):
         tape.__exit__(None, None, None)
 
 
+@pytest.mark.parametrize("where", ["shadow", "A", "B"])
+@pytest.mark.parametrize("trans", ["NN", "CT"])
+@pytest.mark.parametrize("letter", FAMILIES["gemm"])
+def test_alpha_zero_multiplies_nothing(letter, trans, where):
+    """Section 4: at alpha = 0 the products are skipped, not scaled: 0 * NaN would reach dA and dB."""
+    x = {n: dyadic(letter, 4, i) for i, n in enumerate("ABC")} | {"s": np.zeros(1, DTYPE[letter])}
+    dx = {n: dyadic(letter, v.size, 7) for n, v in x.items()}
+    (dx["C"] if where == "shadow" else x[where])[1:3] = np.nan, np.inf
+    seeds = {n: bits(v) for n, v in dx.items()}
+    with Tape() as tape:
+        for n, v in x.items():
+            tape.duplicated(v, dx[n], name=n)
+        gemm(x, "C", "A", "B", alpha="s", beta=0.0, transa=trans[0], transb=trans[1])
+    tape.reverse()
+    assert np.isnan(dx["s"][0])  # <A B, G> it is
+    assert {n: bits(dx[n]) for n in "AB"} == {n: seeds[n] for n in "AB"}
+    assert not dx["C"].any()
+
+
 # ---------------------------------------------------------------- the whole Jacobian, exactly
 
 
