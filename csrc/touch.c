@@ -98,6 +98,8 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
         p->ld[i] = c->operand[i].ld;
         r->ld[i] = (int32_t)c->operand[i].ld;
         r->wide |= c->operand[i].ld != r->ld[i];
+        if (!(p->all & BL_OPERAND(i))) /* sizes that no memory vouches for */
+            continue;
         bl_view v = bl_view_by(s, c, i);
         p->extent[i] = v.end - v.base;
         v.base = v.end = NULL;
