@@ -22,9 +22,12 @@ static void ask_ahead(const blasad_tape *t, size_t index)
         return;
     const int64_t size = bl_element_size(r->type);
     for (int i = 0; i < bl_routine_table[r->routine]->n_operands; i++) {
+        if (!r->place[i] ||
+            (r->place[i] & BL_COPY)) /* not accessed, sizes mean nothing; or next to what is read anyway */
+            continue;
         const bl_operand_spec *s = &bl_routine_table[r->routine]->operand[i];
-        int64_t columns = s->cols == BL_DIM_ONE ? 1 : r->dim[s->cols], bytes = columns * r->ld[i] * size;
-        if (!r->place[i] || (r->place[i] & BL_COPY) || bytes > ASK_LINES * LINE)
+        const int64_t columns = s->cols == BL_DIM_ONE ? 1 : r->dim[s->cols], bytes = columns * r->ld[i] * size;
+        if (bytes > ASK_LINES * LINE)
             continue;
         const bl_region *g = t->regions.region[r->place[i] - 1];
         ask(r->base[i], bytes);
