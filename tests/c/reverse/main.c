@@ -100,6 +100,27 @@ static void chain(void)
     CHECK_OK(blasad_tape_free(t));
 }
 
+/* Clearing a seed is a store, and no product is made for alpha = 0: whatever the seed holds. */
+static void seeds_of_any_kind(void)
+{
+    check_gemm f = (check_gemm)check_entry("dgemm_");
+    const int32_t one = 1;
+    const double seeds[] = {NAN, INFINITY, -0.0};
+    for (int s = 0; s < 3; s++)
+        for (int alpha = 0; alpha < 2; alpha++) {
+            double a = 3, da = 5, r = 1, dr = seeds[s], factor = alpha;
+            blasad_tape *t = blasad_tape_open(BLASAD_REVERSE);
+            CHECK_OK(blasad_duplicated(t, &a, &da, sizeof a));
+            CHECK_OK(blasad_duplicated(t, &r, &dr, sizeof r));
+            f("N", "N", &one, &one, &one, &factor, &a, &one, &a, &one, (const double[]){0}, &r, &one);
+            CHECK_OK(blasad_tape_close_recording(t));
+            CHECK_OK(blasad_reverse(t));
+            CHECK(dr == 0 && !signbit(dr), "seed %g, alpha %d: left %g", seeds[s], alpha, dr);
+            CHECK(alpha ? isfinite(da) == isfinite(seeds[s]) : da == 5, "seed %g, alpha %d: %g", seeds[s], alpha, da);
+            CHECK_OK(blasad_tape_free(t));
+        }
+}
+
 enum { M = 3, COLS = 2, K = 4, LD = 5, ROOM = LD * LD };
 
 static void fill(int type, void *x, int n)
@@ -185,6 +206,7 @@ int main(void)
     check_backend();
     dying_operand();
     chain();
+    seeds_of_any_kind();
     const check_number factors[] = {0, 1, CMPLXL(-0.75, 0.5)};
     for (int type = 0; type < 4; type++)
         for (const char *ta = "NTC"; *ta; ta++)
