@@ -122,6 +122,8 @@ def holds_numbers(a: Annotation) -> bool:
     """Whether an annotation is about numbers that BLAS computes with; pivots, flags and other objects are not."""
     if any(v is not None for v in a.size.values()):
         return True
+    if isinstance(a.primal, (int, np.integer)):  # a size, or an address that nobody gave a size
+        return False
     try:
         describe(a.primal, "x")
     except TypeError:

@@ -576,3 +576,12 @@ def test_check_gradients_of_what_it_does_not_know():
     with pytest.raises(blasad.UnsupportedError, match="order=2"):
         blasad.check_gradients(lambda: None, order=2)
     blasad.check_gradients(lambda: None)
+
+
+def test_const_takes_what_is_no_memory():
+    """api: other objects pass through, also as Const: sizes, flags, arrays of integers."""
+    seen: list[object] = []
+    pivots = np.arange(3)
+    blasad.autodiff(blasad.Reverse, lambda *a: seen.extend(a), Const(1), Const(np.int64(2)), Const("N"), Const(pivots))
+    assert seen[:3] == [1, 2, "N"]
+    assert seen[3] is pivots
