@@ -338,7 +338,9 @@ static void changed_before_reverse(void)
 static void annotations(void)
 {
     double room[64], droom[64];
-    const int64_t two[] = {2, 2}, zero_stride[] = {0, 8}, odd[] = {8, 20}, window[] = {8, 8}, many[65] = {0};
+    const int64_t two[] = {2, 2}, zero_stride[] = {0, 8}, odd[] = {8, 20}, window[] = {8, 8}, many[65] = {0},
+                  negative[] = {-2, 2};
+    CHECK(blasad_tape_new(7, 0) == NULL && strstr(blasad_last_error(), "7 is no mode"), "%s", blasad_last_error());
     blasad_tape *t = blasad_tape_new(BLASAD_REVERSE, 0);
     CHECK_CODE(blasad_duplicated(t, room, NULL, 8), BLASAD_VALUE, "NULL");
     CHECK_CODE(blasad_duplicated(t, NULL, droom, 8), BLASAD_VALUE, "NULL");
@@ -352,6 +354,7 @@ static void annotations(void)
     CHECK_CODE(blasad_annotate(t, room, droom, BLASAD_DOUBLE, 2, two, odd, "x"), BLASAD_VALUE, "20 bytes");
     CHECK_CODE(blasad_annotate(t, room, droom, BLASAD_DOUBLE, 2, two, window, "x"), BLASAD_VALUE, "overlaps itself");
     CHECK_CODE(blasad_annotate(t, room, droom, BLASAD_DOUBLE, 65, many, many, "x"), BLASAD_VALUE, "axes");
+    CHECK_CODE(blasad_annotate(t, room, droom, BLASAD_DOUBLE, 2, negative, odd, "x"), BLASAD_VALUE, "-2");
     CHECK_CODE(blasad_duplicated(t, room, room, 64), BLASAD_VALUE, "shadow");
     CHECK_CODE(blasad_duplicated(t, room, room + 7, 64), BLASAD_VALUE, "shadow");
     CHECK_OK(blasad_duplicated(t, room, room + 8, 64));
