@@ -99,11 +99,11 @@ class Bench:
     def entry(self) -> None:
         for n in (1, 8):
             a, b, c = normal(n, n), normal(n, n), normal(n, n)
-            calls = 2000
+            calls = 500  # short batches: some fall between disturbances
             bare, ours = interleaved(
                 lambda: self.loops.same(self.bare, n, calls, at(a), at(b), at(c)),
                 lambda: self.loops.same(self.wrapped, n, calls, at(a), at(b), at(c)),
-                300,
+                1500,
             )
             more = (min(ours) - min(bare)) / calls * 1e9
             self.row(
