@@ -80,10 +80,14 @@ MUTATIONS = [
     Mutation("verify: constants keep old prints", "record.c", "bl_prints_drop(r, &v);", ";"),
     Mutation("verify: replay not checked", "replay.c", "if (r->need && r->print) {", "if (0) {"),
     Mutation("verify: weak print", "fingerprint.c", "(x * UINT64_C(0x9E3779B97F4A7C15)) >> 32", "x"),
+    Mutation("kernel: cleared by scaling", "kernels.inc.c", "if (beta == 0)\n            memset", "if (0)\n            memset"),
+    Mutation("kernel: dot not conjugated", "kernels.inc.c", "CONJ(a[i]) * b[i]", "a[i] * b[i]"),
     # when and how calls arrive (4, 11)
     Mutation("entry: argument number of row-major calls", "backend.c", "if (c->row_major) {", "if (0) {"),
+    Mutation("entry: lower case unknown", "entry.h", "(char)(c - 'a' + 'A')", "c"),
+    Mutation("entry: row-major taken for column-major", "../tools/gen_entries.py", "swap.get(a.name, a.name)", "a.name"),
     Mutation("entry: width probed wrong", "backend.c", "(int32_t)at == 0 ? 64 : 32", "(int32_t)at == 0 ? 32 : 64"),
-    Mutation("replay: errors forgotten", "tape.c", "int code = blasad_tape_error(t);\n    if (code != BLASAD_OK)\n        return code;", ""),
+    Mutation("replay: errors forgotten", "tape.c", "int code = blasad_tape_error(t);\n    if (code != BLASAD_OK)\n        return code;\n    if (t->mode", "int code = 0;\n    if (t->mode"),
     Mutation("replay: inside the block", "tape.c", "if (t->recording)\n        return bl_fail(BLASAD_TAPE,\n", "if (0)\n        return bl_fail(BLASAD_TAPE,\n"),
 ]  # fmt: skip
 
