@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import ctypes.util
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -133,6 +134,7 @@ BAD_ARGUMENTS = {
     ),
     "address without a size": (lambda: Duplicated(X.ctypes.data, X.ctypes.data), ValueError, "without a size"),
     "untyped pointer with count": (lambda: Const(ctypes.c_void_p(X.ctypes.data), count=3), ValueError, "dtype="),
+    "bytes that are no floats": (lambda: Const(X.ctypes.data, nbytes=6), ValueError, "6 bytes"),
     "two sizes": (lambda: Const(X.ctypes.data, count=3, nbytes=24, dtype=float), ValueError, "one of them"),
     "no whole number": (lambda: Const(X.ctypes.data, nbytes=20, dtype=float), ValueError, "no whole number"),
     "negative size": (lambda: Const(X.ctypes.data, count=-1, dtype=float), ValueError, "-1"),
@@ -199,11 +201,20 @@ def test_bad_argument(case, mode):
         (lambda x, dx: Const(x[:4]), lambda x, dx: Const(x[2:]), "shares elements"),
         (lambda x, dx: Duplicated(x[:3], dx[:3]), lambda x, dx: Duplicated(x[3:], dx[1:4]), "shadow"),
         (lambda x, dx: Duplicated(x[:3], x[3:]), lambda x, dx: Const(x[5:]), "shadow"),
+        (lambda x, dx: Const(x), lambda x, dx: Duplicated(dx, x), "memory of"),
+        (lambda x, dx: Const(x[1:2]), lambda x, dx: Duplicated(dx[::2], x[::2]), None),
+        (lambda x, dx: Const(x[2:3]), lambda x, dx: Duplicated(dx[::2], x[::2]), "memory of"),
+        (lambda x, dx: Const(x[::2]), lambda x, dx: Const(x[1:4]), "shares elements"),
+        (lambda x, dx: Duplicated(x[::2], dx[::2]), lambda x, dx: Duplicated(x[1::2], dx[1::2]), None),
     ],
 )
 def test_annotations_that_contradict_each_other(first, second, pattern):
-    """Section 1: an element has one annotation and one shadow, and shadows are nobody's primal."""
+    """Section 1: an element has one annotation and one shadow, and shadows are nobody's primal. It is the elements that
+    count, not the bytes between them."""
     x, dx = np.ones(6), np.zeros(6)
+    if pattern is None:
+        assert autodiff(Reverse, lambda a, b: "no contradiction", first(x, dx), second(x, dx)) == "no contradiction"
+        return
     with pytest.raises(ValueError, match=pattern):
         autodiff(Reverse, lambda a, b: pytest.fail("f ran"), first(x, dx), second(x, dx))
 
@@ -291,6 +302,16 @@ def test_output_that_is_an_input(inputs):
     )
     assert "A (Duplicated, float64 4)" in text
     assert "memory of its own" in text
+
+
+def test_names_in_a_row_major_call():
+    """Operands are called as the program called them, though row-major calls swap them."""
+
+    def body(b: Buffers) -> None:
+        b.gemm("A[1]", "B", "A", road=CBLAS[0], layout="row", m=1, n=2, k=1)
+
+    text = found_while_recording(body, blasad.AliasError, r"operand c \(.*shares elements with operand b \(")
+    assert "operand a" not in text
 
 
 def test_output_that_holds_the_scalar():
@@ -1385,6 +1406,8 @@ def test_wrap_refuses():
         (("dgemm_", blasad.address("dgemm_")), ValueError, "recording pointer"),
         (("dgemm_", blasad.wrap("dgemm_", real)), ValueError, "recording pointer"),
         (("nonsense_", real), ValueError, "no entry 'nonsense_'"),
+        (("sgemm_", real), ValueError, "scipy_dgemm_"),
+        (("cblas_dgemm", real), ValueError, "scipy_dgemm_"),
     ):
         with pytest.raises(error, match=pattern):
             blasad.wrap(*arguments)
@@ -1432,6 +1455,57 @@ def test_wrapped_function_of_a_program_of_its_own():
     tape.reverse()
     assert len(calls) == 3
     assert not b.dx["C"].any()
+
+
+def test_what_a_recorded_function_calls_is_part_of_it():
+    """A wrapped function may call BLAS itself; the tape has the program's call. It cannot be closed meanwhile."""
+    b, said = Buffers(), []
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, *[ctypes.c_void_p] * 11)
+    real = kind(blasad.address("dgemm_"))
+
+    @kind
+    def inner(*arguments: Any) -> None:
+        for use in (lambda: tape.__exit__(None, None, None), tape.close, tape.reverse):
+            try:
+                use()
+            except blasad.TapeError as error:
+                said.append(str(error))
+        real(*arguments)
+        real(*arguments)
+
+    step = {"call": "dgemm", "transa": "N", "transb": "N", "m": 2, "n": 2, "k": 2, "alpha": 1.0}
+    step |= {"a": "A", "lda": 2, "b": "B", "ldb": 2, "beta": 0.0, "c": "C", "ldc": 2}
+    tape = Tape()
+    with tape:
+        b.annotate(tape)
+        Road("bare", "{}_", "scipy", blasad.wrap("dgemm_", inner)).call(step, place(b.x))
+        b.gemm("D", "A", "B")
+    assert len(tape) == 2
+    assert len(said) == 3
+    assert bits(b.x["C"]) == bits(b.x["D"])
+
+
+FAKES = {
+    "no sgemm": ("void dgemm_(void) {}", "has no sgemm"),
+    "no isamax": ("void sgemm_(void) {} void dgemm_(void) {} void cgemm_(void) {} void zgemm_(void) {}", "no isamax"),
+}
+
+
+@pytest.mark.parametrize("fake", FAKES)
+def test_set_backend_refuses_half_a_blas(fake, tmp_path, backend):
+    """And puts nothing in its place: the one before goes on. As an implementation to wrap it will do."""
+    source, pattern = FAKES[fake]
+    path = tmp_path / "libfake.so"
+    compiler = os.environ.get("CC") or shutil.which("cc") or "gcc"
+    command = [*compiler.split(), "-shared", "-fPIC", "-x", "c", "-", "-o", path]
+    subprocess.run(command, input=source.encode(), check=True, timeout=60)
+    with pytest.raises(blasad.BackendError, match=pattern):
+        blasad.set_backend(path)
+    assert works()
+    function = ctypes.CDLL(str(path)).dgemm_
+    pointer = blasad.wrap("dgemm_", function)
+    assert pointer == blasad.wrap("dgemm_", function, integer_bits=32)
+    assert pointer != blasad.wrap("dgemm_", function, integer_bits=64)
 
 
 def test_no_blas_behind_is_said_before_the_program_ends():

@@ -427,3 +427,21 @@ def test_refilled_scratch():
     assert np.allclose(dx["A"].reshape(2, 2).T, da, rtol=1e-14)
     assert dx["C"].tolist() == g.tolist()
     assert not dx["B"].any()
+
+
+def test_many_copies():
+    """As many pieces of scratch as a program likes, each found again if its content is."""
+    count = 150
+    x = {"A": np.full(1, 0.5), "U": np.arange(1.0, count + 1), "C": np.zeros(1)}
+    dx = {n: np.zeros(1) for n in "AC"}
+    with Tape(undeclared="constant", verify=False) as tape:
+        for n in "AC":
+            tape.duplicated(x[n], dx[n], name=n)
+        for _ in range(2):
+            for i in range(count):
+                gemm(x, "C", "A", f"U[{i}]", order=1, beta=1.0)
+    assert tape.saved_bytes == 8 * count
+    x["U"][:] = np.nan
+    dx["C"][0] = 1
+    tape.reverse()
+    assert dx["A"][0] == 2 * sum(range(1, count + 1))
