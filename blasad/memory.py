@@ -116,6 +116,8 @@ def describe(
     if element is None:
         if nbytes is None:
             raise ValueError(f"{what} is an untyped pointer: give nbytes=, or dtype= with count=")
+        if nbytes % 4:
+            raise ValueError(f"{what}: {nbytes} bytes are not a number of floats or doubles")
         return Memory(address, None, (nbytes,), (1,), True, x)
     if count is None:
         assert nbytes is not None

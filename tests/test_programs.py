@@ -268,7 +268,7 @@ LETTERS = families()["gemm"]
 def test_programs(letter, mode):
     """Values and shadows of whole programs; what is saved, to the byte; again with new seeds."""
 
-    @settings(max_examples=50)
+    @settings(max_examples=100)
     @given(scripts(letter), st.booleans(), st.booleans())
     def check(script, verify, late):
         run = Run(script)
@@ -317,7 +317,7 @@ def test_unseen_writes(letter):
     """Section 7: exactly those writes are reported that a derivative depends on. Dead values, elements that no call
     touches, changes that were undone, and results once the recording has ended may change freely."""
 
-    @settings(max_examples=80)
+    @settings(max_examples=200)
     @given(scripts(letter, poked=DECLARED))
     def check(script):
         run = Run(script)
