@@ -3,54 +3,197 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 32 bits of a product with an odd constant (Knuth, TAOCP 3, 6.4: Fibonacci hashing). A change of any single bit moves
- * the product by that bit times the constant, which reaches the upper half whichever bit it is. */
-static inline uint32_t print8(const char *p)
+#ifdef __x86_64__
+#    include <immintrin.h>
+#endif
+
+/* 64 bits of 64 or 32, one to one: fmix64 of MurmurHash3 (Appleby) with factors of 32 bits, which vectors can multiply
+ * by. The folds between the products keep sums of mixed numbers from following sums of numbers. */
+#define MIX_1 UINT64_C(0x9E3779B1)
+#define MIX_2 UINT64_C(0x85EBCA77)
+
+static inline uint64_t mix(uint64_t x)
 {
-    uint64_t x;
-    memcpy(&x, p, sizeof x);
-    return (uint32_t)((x * UINT64_C(0x9E3779B97F4A7C15)) >> 32);
+    x = (x ^ x >> 32) * MIX_1;
+    x = (x ^ x >> 32) * MIX_2;
+    return x ^ x >> 32;
 }
 
-/* Four bytes are their own fingerprint: nothing can be missed. */
-static inline uint32_t print4(const char *p)
+/* ---- in C, as the compiler vectorises it */
+
+static inline void stamp_run_plain(uint32_t *restrict print, const char *p, size_t n, int shift)
 {
-    uint32_t x;
-    memcpy(&x, p, sizeof x);
-    return x;
+    for (size_t i = 0; i < n; i++)
+        print[i] = bl_print_of(p + (i << shift), shift);
 }
 
-static inline uint32_t print_of(const bl_region *r, size_t u)
+static inline uint32_t differ_run_plain(uint32_t d, const uint32_t *print, const char *p, size_t n, int shift)
 {
-    const char *p = r->lo + (u << r->shift);
-    return r->shift == 3 ? print8(p) : print4(p);
+    for (size_t i = 0; i < n; i++)
+        d |= print[i] ^ bl_print_of(p + (i << shift), shift);
+    return d;
 }
+
+static inline bool differs_plain(uint32_t d) { return d; }
+
+static inline uint64_t sum_run_plain(const char *p, size_t n, int width)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i++, p += width)
+        sum += mix(width == 8 ? bl_load8(p) : bl_load4(p));
+    return sum;
+}
+
+#define NAME(x) x##_plain
+#define TARGET
+#define DIFF uint32_t
+#include "fingerprint.inc.c"
+
+/* ---- AVX2: the last units of a run are done again with some before them, and not one by one */
+
+#ifdef __x86_64__
+#    define AVX2 __attribute__((target("avx2")))
+
+AVX2 static inline __m256i eight_prints(const char *p, int shift)
+{
+    const __m256i a = _mm256_loadu_si256((const __m256i *)p);
+    if (shift == 2)
+        return a;
+    const __m256 fa = _mm256_castsi256_ps(a), fb = _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)p + 1));
+    const __m256i low = _mm256_castps_si256(_mm256_shuffle_ps(fa, fb, 0x88)); /* units 0 1 4 5, 2 3 6 7 */
+    const __m256i high = _mm256_castps_si256(_mm256_shuffle_ps(fa, fb, 0xDD));
+    const __m256i y = _mm256_mullo_epi32(low, _mm256_set1_epi32((int)BL_PRINT_FACTOR));
+    return _mm256_permute4x64_epi64(_mm256_xor_si256(high, y), 0xD8);
+}
+
+AVX2 static inline __m128i four_prints(const char *p, int shift)
+{
+    const __m128i a = _mm_loadu_si128((const __m128i *)p);
+    if (shift == 2)
+        return a;
+    const __m128 fa = _mm_castsi128_ps(a), fb = _mm_castsi128_ps(_mm_loadu_si128((const __m128i *)p + 1));
+    const __m128i low = _mm_castps_si128(_mm_shuffle_ps(fa, fb, 0x88));
+    const __m128i high = _mm_castps_si128(_mm_shuffle_ps(fa, fb, 0xDD));
+    const __m128i y = _mm_mullo_epi32(low, _mm_set1_epi32((int)BL_PRINT_FACTOR));
+    return _mm_xor_si128(high, y);
+}
+
+AVX2 static inline void stamp_run_avx2(uint32_t *print, const char *p, size_t n, int shift)
+{
+    if (n >= 8) {
+        for (size_t i = 0; i + 8 <= n; i += 8)
+            _mm256_storeu_si256((__m256i *)(print + i), eight_prints(p + (i << shift), shift));
+        if (n % 8)
+            _mm256_storeu_si256((__m256i *)(print + n - 8), eight_prints(p + ((n - 8) << shift), shift));
+    } else if (n >= 4) {
+        _mm_storeu_si128((__m128i *)print, four_prints(p, shift));
+        _mm_storeu_si128((__m128i *)(print + n - 4), four_prints(p + ((n - 4) << shift), shift));
+    } else {
+        for (size_t i = 0; i < n; i++)
+            print[i] = bl_print_of(p + (i << shift), shift);
+    }
+}
+
+AVX2 static inline __m256i or_eight(__m256i d, const uint32_t *print, const char *p, int shift)
+{
+    const __m256i old = _mm256_loadu_si256((const __m256i *)print);
+    return _mm256_or_si256(d, _mm256_xor_si256(old, eight_prints(p, shift)));
+}
+
+AVX2 static inline __m128i xor_four(const uint32_t *print, const char *p, int shift)
+{
+    return _mm_xor_si128(_mm_loadu_si128((const __m128i *)print), four_prints(p, shift));
+}
+
+AVX2 static inline __m256i differ_run_avx2(__m256i d, const uint32_t *print, const char *p, size_t n, int shift)
+{
+    if (n >= 8) {
+        for (size_t i = 0; i + 8 <= n; i += 8)
+            d = or_eight(d, print + i, p + (i << shift), shift);
+        return n % 8 ? or_eight(d, print + n - 8, p + ((n - 8) << shift), shift) : d;
+    }
+    if (n >= 4) {
+        const __m128i a = xor_four(print, p, shift);
+        const __m128i b = xor_four(print + n - 4, p + ((n - 4) << shift), shift);
+        return _mm256_or_si256(d, _mm256_set_m128i(a, b));
+    }
+    uint32_t x = 0;
+    for (size_t i = 0; i < n; i++)
+        x |= print[i] ^ bl_print_of(p + (i << shift), shift);
+    return _mm256_or_si256(d, _mm256_set_epi32(0, 0, 0, 0, 0, 0, 0, (int)x));
+}
+
+AVX2 static inline bool differs_avx2(__m256i d) { return !_mm256_testz_si256(d, d); }
+
+/* (x ^ x >> 32) * factor */
+AVX2 static inline __m256i mix_step(__m256i x, uint64_t factor)
+{
+    const __m256i f = _mm256_set1_epi64x((int64_t)factor), high = _mm256_srli_epi64(x, 32);
+    const __m256i product = _mm256_mul_epu32(_mm256_xor_si256(x, high), f);
+    return _mm256_add_epi64(product, _mm256_slli_epi64(_mm256_mul_epu32(high, f), 32));
+}
+
+AVX2 static inline uint64_t sum_run_avx2(const char *p, size_t n, int width)
+{
+    __m256i sum = _mm256_setzero_si256();
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4, p += 4 * width) {
+        __m256i x = width == 8 ? _mm256_loadu_si256((const __m256i *)p)
+                               : _mm256_cvtepu32_epi64(_mm_loadu_si128((const __m128i *)p));
+        x = mix_step(mix_step(x, MIX_1), MIX_2);
+        sum = _mm256_add_epi64(sum, _mm256_xor_si256(x, _mm256_srli_epi64(x, 32)));
+    }
+    const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    uint64_t total = (uint64_t)_mm_cvtsi128_si64(two) + (uint64_t)_mm_extract_epi64(two, 1);
+    for (; i < n; i++, p += width)
+        total += mix(width == 8 ? bl_load8(p) : bl_load4(p));
+    return total;
+}
+
+#    define NAME(x) x##_avx2
+#    define TARGET AVX2
+#    define DIFF __m256i
+#    include "fingerprint.inc.c"
+#endif
+
+/* ---- which of them */
+
+#define SET(x) ((bl_prints_set){stamp_##x, differ_##x, stamp_columns_##x, differ_columns_##x, sum_##x})
+
+bl_prints_set bl_prints = {stamp_plain, differ_plain, stamp_columns_plain, differ_columns_plain, sum_plain};
+
+bool bl_prints_use(enum bl_prints_choice which)
+{
+    if (which == BL_PRINTS_PLAIN)
+        bl_prints = SET(plain);
+#ifdef __x86_64__
+    else if (__builtin_cpu_supports("avx2"))
+        bl_prints = SET(avx2);
+#endif
+    else
+        return false;
+    return true;
+}
+
+__attribute__((constructor)) static void choose(void) { bl_prints_use(BL_PRINTS_AVX2); }
+
+/* ---- regions */
 
 static void stamp(bl_region *r, size_t from, size_t to)
 {
-    const char *p = r->lo + (from << r->shift);
-    if (r->shift == 3)
-        for (size_t u = from; u < to; u++, p += 8)
-            r->print[u] = print8(p);
-    else
-        for (size_t u = from; u < to; u++, p += 4)
-            r->print[u] = print4(p);
+    bl_prints.stamp(r->print + from, r->lo + (from << r->shift), to - from, r->shift);
 }
 
-/* The first of the units from..to-1 that changed, else to. */
-static size_t changed(const bl_region *r, size_t from, size_t to)
+/* The first of the units from..to-1 that changed, or NULL. */
+static char *changed(const bl_region *r, size_t from, size_t to)
 {
-    const char *p = r->lo + (from << r->shift);
-    uint32_t any = 0;
-    if (r->shift == 3)
-        for (size_t u = from; u < to; u++, p += 8)
-            any |= r->print[u] ^ print8(p);
-    else
-        for (size_t u = from; u < to; u++, p += 4)
-            any |= r->print[u] ^ print4(p);
-    while (any && r->print[from] == print_of(r, from))
-        from++;
-    return any ? from : to;
+    char *p = r->lo + (from << r->shift);
+    const uint32_t *print = r->print + from;
+    if (!bl_prints.differ(print, p, to - from, r->shift))
+        return NULL;
+    while (*print == bl_print_of(p, r->shift))
+        print++, p += 1 << r->shift;
+    return p;
 }
 
 bool bl_prints_begin(bl_region *r)
@@ -61,14 +204,11 @@ bool bl_prints_begin(bl_region *r)
     r->stamped = r->duplicated ? NULL : calloc(bl_region_words(r), sizeof *r->stamped);
     if (!r->print || !r->seen || !(r->duplicated || r->stamped))
         return false; /* the region's owner frees what there is */
-    if (r->duplicated && !r->member)
-        stamp(r, 0, units);
-    else if (r->duplicated)
-        for (size_t u = bl_bits_next(r->member, 0, units, 0); u < units;) {
-            size_t end = bl_bits_next(r->member, u, units, ~UINT64_C(0));
-            stamp(r, u, end);
-            u = bl_bits_next(r->member, end, units, 0);
-        }
+    for (size_t u = 0; r->duplicated && u < units;) {
+        const size_t from = r->member ? bl_bits_next(r->member, u, units, 0) : 0;
+        u = r->member ? bl_bits_next(r->member, from, units, ~UINT64_C(0)) : units;
+        stamp(r, from, u);
+    }
     return true;
 }
 
@@ -82,47 +222,44 @@ void bl_prints_inherit(bl_region *r, const bl_region *part)
             r->print[at + u] = part->print[u];
 }
 
-void bl_prints_stamp(bl_region *r, const bl_view *v)
+/* Constant elements without fingerprints get them. Returns how many. */
+static size_t stamp_new(bl_region *r, const bl_view *v)
 {
+    size_t count = 0;
     for (int64_t j = 0; j < v->columns; j++) {
-        size_t from = bl_unit(r, bl_view_column(v, j));
-        stamp(r, from, from + ((size_t)v->column >> r->shift));
+        const size_t start = bl_unit(r, bl_view_column(v, j)), end = start + ((size_t)v->column >> r->shift);
+        for (size_t u = bl_bits_next(r->stamped, start, end, ~UINT64_C(0)); u < end;) {
+            const size_t to = bl_bits_next(r->stamped, u, end, 0);
+            stamp(r, u, to);
+            bl_bits_set(r->stamped, u, to);
+            count += to - u;
+            u = bl_bits_next(r->stamped, to, end, ~UINT64_C(0));
+        }
     }
+    return count;
 }
 
-char *bl_prints_check(bl_region *r, const bl_view *v)
+char *bl_prints_search(bl_region *r, const bl_view *v)
 {
-    for (int64_t j = 0; j < v->columns; j++) {
-        size_t from = bl_unit(r, bl_view_column(v, j)), to = from + ((size_t)v->column >> r->shift);
-        if (r->duplicated) {
-            size_t u = changed(r, from, to);
-            if (u < to)
-                return r->lo + (u << r->shift);
-            continue;
-        }
-        while (from < to) { /* runs with and without fingerprints */
-            size_t fresh = bl_bits_next(r->stamped, from, to, 0);
-            stamp(r, from, fresh);
-            bl_bits_set(r->stamped, from, fresh);
-            size_t end = bl_bits_next(r->stamped, fresh, to, ~UINT64_C(0));
-            size_t u = changed(r, fresh, end);
-            if (u < end)
-                return r->lo + (u << r->shift);
-            from = end;
-        }
+    if (!r->duplicated && (stamp_new(r, v) == (size_t)bl_view_bytes(v) >> r->shift || !bl_prints_differ(r, v)))
+        return NULL;
+    char *bad = NULL;
+    for (int64_t j = 0; j < v->columns && !bad; j++) {
+        const size_t from = bl_unit(r, bl_view_column(v, j));
+        bad = changed(r, from, from + ((size_t)v->column >> r->shift));
     }
-    return NULL;
+    return bad;
 }
 
 char *bl_prints_check_bits(const bl_region *r, const uint64_t *which, size_t from, size_t to)
 {
-    for (size_t u = bl_bits_next(which, from, to, 0); u < to;) {
-        size_t end = bl_bits_next(which, u, to, ~UINT64_C(0)), bad = changed(r, u, end);
-        if (bad < end)
-            return r->lo + (bad << r->shift);
+    char *bad = NULL;
+    for (size_t u = bl_bits_next(which, from, to, 0); u < to && !bad;) {
+        const size_t end = bl_bits_next(which, u, to, ~UINT64_C(0));
+        bad = changed(r, u, end);
         u = bl_bits_next(which, end, to, 0);
     }
-    return NULL;
+    return bad;
 }
 
 void bl_prints_drop(bl_region *r, const bl_view *v)

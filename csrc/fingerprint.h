@@ -10,12 +10,91 @@ bool bl_prints_begin(bl_region *r);
  * unnoticed. */
 void bl_prints_inherit(bl_region *r, const bl_region *part);
 /* Takes the fingerprints of v's elements, which r owns. */
-void bl_prints_stamp(bl_region *r, const bl_view *v);
+static inline void bl_prints_stamp(bl_region *r, const bl_view *v);
 /* The first element of v that changed since its last fingerprint, or NULL. Constant elements that have none get one. */
-char *bl_prints_check(bl_region *r, const bl_view *v);
+static inline char *bl_prints_check(bl_region *r, const bl_view *v);
 /* The same for the units from..to-1 whose bit is set in `which`. */
 char *bl_prints_check_bits(const bl_region *r, const uint64_t *which, size_t from, size_t to);
 /* A recorded write to constant memory: the next needed read takes new fingerprints. */
 void bl_prints_drop(bl_region *r, const bl_view *v);
+/* A sum over the numbers of v, of `width` (4 or 8) bytes each: the same for views that hold the same numbers in any
+ * order. One changed number always changes it, several almost always. */
+static inline uint64_t bl_content_sum(const bl_view *v, int width);
+
+/* ---- the loops over units, by what the processor has */
+
+typedef struct bl_prints_set {
+    void (*stamp)(uint32_t *print, const char *p, size_t units, int shift);
+    bool (*differ)(const uint32_t *print, const char *p, size_t units, int shift); /* some are not as stamped */
+    void (*stamp_columns)(const bl_region *r, const bl_view *v);
+    bool (*differ_columns)(const bl_region *r, const bl_view *v);
+    uint64_t (*sum)(const bl_view *v, int width);
+} bl_prints_set;
+
+/* In use: the best there is, unless a test asks for another. */
+extern bl_prints_set bl_prints;
+enum bl_prints_choice { BL_PRINTS_PLAIN, BL_PRINTS_AVX2 };
+bool bl_prints_use(enum bl_prints_choice which); /* false, and nothing done, if the processor lacks it */
+
+static inline uint32_t bl_load4(const char *p)
+{
+    uint32_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+static inline uint64_t bl_load8(const char *p)
+{
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+/* near 2^32 / golden ratio: products of small numbers lie far apart (Knuth, TAOCP 3, 6.4) */
+#define BL_PRINT_FACTOR UINT32_C(0x9E3779B1)
+
+/* 32 bits of a unit. Of 8 bytes, the lower half is multiplied by an odd number, which loses nothing, and the upper half
+ * added bit by bit: what changes in one half only, a single bit for instance, always changes the print. 4 bytes are
+ * their own: nothing can be missed. */
+static inline uint32_t bl_print_of(const char *p, int shift)
+{
+    if (shift == 2)
+        return bl_load4(p);
+    const uint64_t x = bl_load8(p);
+    return (uint32_t)(x >> 32) ^ (uint32_t)x * BL_PRINT_FACTOR;
+}
+
+static inline void bl_prints_stamp(bl_region *r, const bl_view *v)
+{
+    uint32_t *print = r->print + bl_unit(r, v->base);
+    const size_t units = (size_t)v->column >> r->shift;
+    if (v->columns != 1)
+        bl_prints.stamp_columns(r, v);
+    else if (units == 1)
+        *print = bl_print_of(v->base, r->shift);
+    else
+        bl_prints.stamp(print, v->base, units, r->shift);
+}
+
+/* Whether some element of v, all of which have fingerprints, changed. */
+static inline bool bl_prints_differ(const bl_region *r, const bl_view *v)
+{
+    const uint32_t *print = r->print + bl_unit(r, v->base);
+    const size_t units = (size_t)v->column >> r->shift;
+    if (v->columns != 1)
+        return bl_prints.differ_columns(r, v);
+    if (units == 1)
+        return *print != bl_print_of(v->base, r->shift);
+    return bl_prints.differ(print, v->base, units, r->shift);
+}
+
+char *bl_prints_search(bl_region *r, const bl_view *v); /* the long way of bl_prints_check */
+
+static inline char *bl_prints_check(bl_region *r, const bl_view *v)
+{
+    return r->duplicated && !bl_prints_differ(r, v) ? NULL : bl_prints_search(r, v);
+}
+
+static inline uint64_t bl_content_sum(const bl_view *v, int width) { return bl_prints.sum(v, width); }
 
 #endif

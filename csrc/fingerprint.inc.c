@@ -1,0 +1,66 @@
+/* The loops of one set of instructions; included by fingerprint.c for each, which defines NAME(x), TARGET, the type
+ * DIFF and, inlined: stamp_run, differ_run, differs and sum_run. The loop over columns is compiled with them: a view of
+ * many small columns is one call. */
+
+TARGET static void NAME(stamp)(uint32_t *print, const char *p, size_t units, int shift)
+{
+    if (shift == 3)
+        NAME(stamp_run)(print, p, units, 3);
+    else
+        NAME(stamp_run)(print, p, units, 2);
+}
+
+TARGET static bool NAME(differ)(const uint32_t *print, const char *p, size_t units, int shift)
+{
+    const DIFF none = {0};
+    return NAME(differs)(shift == 3 ? NAME(differ_run)(none, print, p, units, 3)
+                                    : NAME(differ_run)(none, print, p, units, 2));
+}
+
+TARGET static void NAME(stamp_columns)(const bl_region *r, const bl_view *v)
+{
+    const size_t units = (size_t)v->column >> r->shift;
+    const ptrdiff_t step = v->stride >> r->shift;
+    uint32_t *print = r->print + bl_unit(r, v->base);
+    const char *p = v->base;
+    if (r->shift == 3)
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step)
+            NAME(stamp_run)(print, p, units, 3);
+    else
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step)
+            NAME(stamp_run)(print, p, units, 2);
+}
+
+TARGET static bool NAME(differ_columns)(const bl_region *r, const bl_view *v)
+{
+    const size_t units = (size_t)v->column >> r->shift;
+    const ptrdiff_t step = v->stride >> r->shift;
+    const uint32_t *print = r->print + bl_unit(r, v->base);
+    const char *p = v->base;
+    DIFF d = {0};
+    if (r->shift == 3)
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step)
+            d = NAME(differ_run)(d, print, p, units, 3);
+    else
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step)
+            d = NAME(differ_run)(d, print, p, units, 2);
+    return NAME(differs)(d);
+}
+
+TARGET static uint64_t NAME(sum)(const bl_view *v, int width)
+{
+    const size_t units = (size_t)v->column / (size_t)width;
+    const char *p = v->base;
+    uint64_t sum = 0;
+    if (width == 8)
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride)
+            sum += NAME(sum_run)(p, units, 8);
+    else
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride)
+            sum += NAME(sum_run)(p, units, 4);
+    return sum;
+}
+
+#undef NAME
+#undef TARGET
+#undef DIFF
