@@ -7,13 +7,16 @@
 #    include <immintrin.h>
 #endif
 
-/* 64 bits of 64 or 32, one to one: fmix64 of MurmurHash3 (Appleby) with factors of 32 bits, which vectors can multiply
- * by. The folds between the products keep sums of mixed numbers from following sums of numbers. */
+/* 64 bits of 64 or 32, one to one: fmix64 of MurmurHash3 (Appleby) with factors of 32 bits, by which vectors can
+ * multiply, and a start, so that simple numbers have as many bits to mix as others. The folds between the products keep
+ * sums of mixed numbers from following sums of the numbers. */
+#define MIX_START UINT64_C(0xC2B2AE3D27D4EB4F)
 #define MIX_1 UINT64_C(0x9E3779B1)
 #define MIX_2 UINT64_C(0x85EBCA77)
 
 static inline uint64_t mix(uint64_t x)
 {
+    x ^= MIX_START;
     x = (x ^ x >> 32) * MIX_1;
     x = (x ^ x >> 32) * MIX_2;
     return x ^ x >> 32;
@@ -135,12 +138,13 @@ AVX2 static inline __m256i mix_step(__m256i x, uint64_t factor)
 
 AVX2 static inline uint64_t sum_run_avx2(const char *p, size_t n, int width)
 {
+    const __m256i start = _mm256_set1_epi64x((int64_t)MIX_START);
     __m256i sum = _mm256_setzero_si256();
     size_t i = 0;
     for (; i + 4 <= n; i += 4, p += 4 * width) {
         __m256i x = width == 8 ? _mm256_loadu_si256((const __m256i *)p)
                                : _mm256_cvtepu32_epi64(_mm_loadu_si128((const __m128i *)p));
-        x = mix_step(mix_step(x, MIX_1), MIX_2);
+        x = mix_step(mix_step(_mm256_xor_si256(x, start), MIX_1), MIX_2);
         sum = _mm256_add_epi64(sum, _mm256_xor_si256(x, _mm256_srli_epi64(x, 32)));
     }
     const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));

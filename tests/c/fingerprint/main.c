@@ -20,6 +20,7 @@ static uint32_t print_by_hand(const char *p, int shift)
 static uint64_t mix_by_hand(uint64_t x)
 {
     static const uint64_t factor[2] = {2654435761u, 2246822519u};
+    x ^= 14029467366897019727u;
     for (int i = 0; i < 2; i++) {
         x ^= x >> 32;
         x *= factor[i];
