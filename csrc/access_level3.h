@@ -12,15 +12,13 @@ typedef struct gemm {
     int type;
     char ta, tb; /* real types: N or T only */
     int64_t m, n, k;
-    bl_complex alpha, beta;
 } gemm;
 
 static inline gemm read_gemm(const bl_call *c)
 {
     bool z = bl_is_complex(c->type);
     char ta = c->flag[0], tb = c->flag[1];
-    return (gemm){c->type,   !z && ta == 'C' ? 'T' : ta, !z && tb == 'C' ? 'T' : tb, c->dim[0], c->dim[1],
-                  c->dim[2], c->scalar[ALPHA].value,     c->scalar[BETA].value};
+    return (gemm){c->type, !z && ta == 'C' ? 'T' : ta, !z && tb == 'C' ? 'T' : tb, c->dim[0], c->dim[1], c->dim[2]};
 }
 
 static inline void gemm_access(const bl_call *c, bl_access *a)
@@ -34,12 +32,12 @@ static inline void gemm_access(const bl_call *c, bl_access *a)
         return;
     }
     if (k == 0)
-        a->scalars &= ~BL_SCALAR(ALPHA);
+        a->scalars &= ~BL_ANY(ALPHA);
     bool stores = product || !keeps; /* else the reference returns at once */
     /* An active scalar has a derivative also where its value makes the routine skip work. */
-    if (product || (a->scalars & BL_SCALAR(ALPHA)))
+    if (product || (a->scalars & BL_ANY(ALPHA)))
         a->read |= BL_OPERAND(A) | BL_OPERAND(B);
-    if ((stores && !clears) || (a->scalars & BL_SCALAR(BETA)))
+    if ((stores && !clears) || (a->scalars & BL_ANY(BETA)))
         a->read |= BL_OPERAND(C);
     if (stores)
         a->write |= BL_OPERAND(C);
@@ -49,7 +47,7 @@ static inline void gemm_access(const bl_call *c, bl_access *a)
 
 static inline unsigned gemm_needs(const bl_call *c, unsigned active)
 {
-    bool zero = bl_is_zero(c->scalar[ALPHA].value);
+    bool zero = bl_is_zero(c->scalar[ALPHA].value) && !(active & BL_OUTER(ALPHA));
     unsigned needs = 0;
     if (c->dim[0] == 0 || c->dim[1] == 0)
         return 0;
@@ -72,23 +70,22 @@ static inline char partner_op(char own, char other)
     return own == 'N' ? adjoint_of(other) : own == 'T' ? conjugate_of(other) : other;
 }
 
-static inline size_t round_up(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
-
-/* Bytes for the unscaled product of an active alpha, and for the larger of the conjugated operands. */
+/* Bytes for a cell with conj(alpha), the unscaled product of an active alpha, and the larger of the conjugated
+ * operands. */
 static inline size_t gemm_workspace(const bl_call *c, unsigned active)
 {
     const unsigned needs = gemm_needs(c, active); /* where it needs no operand, sizes have no memory behind them */
     const gemm g = read_gemm(c);
-    const size_t size = (size_t)bl_element_size(c->type);
+    const int64_t size = bl_element_size(c->type);
     bool z = bl_is_complex(c->type), to_a = active & (BL_OPERAND(A) | BL_SCALAR(ALPHA)), to_b = active & BL_OPERAND(B);
-    size_t product = 0, for_a = 0, for_b = 0;
+    size_t cell = z && needs ? bl_room(1, size) : 0, product = 0, for_a = 0, for_b = 0;
     if ((active & BL_SCALAR(ALPHA)) && (needs & BL_OPERAND(A)))
-        product = round_up((size_t)(g.m * g.k) * size);
+        product = bl_room(g.m * g.k, size);
     if (z && to_a && (needs & BL_OPERAND(B)) && partner_op(g.ta, g.tb) == 'R')
-        for_a = round_up((size_t)(g.k * g.n) * size);
+        for_a = bl_room(g.k * g.n, size);
     if (z && to_b && (needs & BL_OPERAND(A)) && partner_op(g.tb, g.ta) == 'R')
-        for_b = round_up((size_t)(g.m * g.k) * size);
-    return product + (for_a > for_b ? for_a : for_b);
+        for_b = bl_room(g.m * g.k, size);
+    return cell + product + (for_a > for_b ? for_a : for_b);
 }
 
 #endif

@@ -14,10 +14,18 @@ static inline void begin(bl_call *c, const bl_path *to, int routine, int type)
 }
 
 static inline bl_operand operand(bl_matrix x) { return (bl_operand){x.at, x.ld}; }
-static inline bl_scalar scalar(bl_complex x) { return (bl_scalar){x, NULL}; }
+static inline char conjugation(int type, char flag) { return bl_is_complex(type) ? flag : 'N'; }
 
-void bl_gemm(const bl_path *to, int type, char transa, char transb, int64_t m, int64_t n, int64_t k, bl_complex alpha,
-             bl_matrix a, bl_matrix b, bl_complex beta, bl_matrix c)
+static inline void pass(const bl_path *to, const bl_call *c)
+{
+    if (!to->unmade)
+        bl_pass(to->below, c);
+    else if (to->below && bl_layers_before(to->below, c))
+        bl_layers_after(to->below, c);
+}
+
+void bl_gemm(const bl_path *to, int type, char transa, char transb, int64_t m, int64_t n, int64_t k, bl_scalar alpha,
+             bl_matrix a, bl_matrix b, bl_scalar beta, bl_matrix c)
 {
     bl_call call;
     begin(&call, to, BL_GEMM, type);
@@ -26,12 +34,12 @@ void bl_gemm(const bl_path *to, int type, char transa, char transb, int64_t m, i
     call.dim[0] = m;
     call.dim[1] = n;
     call.dim[2] = k;
-    call.scalar[0] = scalar(alpha);
-    call.scalar[1] = scalar(beta);
+    call.scalar[0] = alpha;
+    call.scalar[1] = beta;
     call.operand[0] = operand(a);
     call.operand[1] = operand(b);
     call.operand[2] = operand(c);
-    bl_pass(to->below, &call);
+    pass(to, &call);
 }
 
 static inline void shape(bl_call *c, int64_t m, int64_t n)
@@ -40,27 +48,30 @@ static inline void shape(bl_call *c, int64_t m, int64_t n)
     c->dim[1] = n;
 }
 
-void bl_mscal(const bl_path *to, int type, int64_t m, int64_t n, bl_complex beta, bl_matrix c)
+void bl_mscal(const bl_path *to, int type, int64_t m, int64_t n, char conjbeta, bl_scalar beta, bl_matrix c)
 {
     bl_call call;
     begin(&call, to, BL_MSCAL, type);
+    call.flag[0] = conjugation(type, conjbeta);
     shape(&call, m, n);
-    call.scalar[0] = scalar(beta);
+    call.scalar[0] = beta;
     call.operand[0] = operand(c);
-    bl_pass(to->below, &call);
+    pass(to, &call);
 }
 
-void bl_maxpby(const bl_path *to, int type, int64_t m, int64_t n, bl_complex alpha, bl_matrix a, bl_complex beta,
-               bl_matrix c)
+void bl_maxpby(const bl_path *to, int type, int64_t m, int64_t n, char conjalpha, bl_scalar alpha, bl_matrix a,
+               char conjbeta, bl_scalar beta, bl_matrix c)
 {
     bl_call call;
     begin(&call, to, BL_MAXPBY, type);
+    call.flag[0] = conjugation(type, conjalpha);
+    call.flag[1] = conjugation(type, conjbeta);
     shape(&call, m, n);
-    call.scalar[0] = scalar(alpha);
-    call.scalar[1] = scalar(beta);
+    call.scalar[0] = alpha;
+    call.scalar[1] = beta;
     call.operand[0] = operand(a);
     call.operand[1] = operand(c);
-    bl_pass(to->below, &call);
+    pass(to, &call);
 }
 
 void bl_mconj(const bl_path *to, int type, int64_t m, int64_t n, bl_matrix a, bl_matrix c)
@@ -70,19 +81,19 @@ void bl_mconj(const bl_path *to, int type, int64_t m, int64_t n, bl_matrix a, bl
     shape(&call, m, n);
     call.operand[0] = operand(a);
     call.operand[1] = operand(c);
-    bl_pass(to->below, &call);
+    pass(to, &call);
 }
 
 void bl_mdot(const bl_path *to, int type, int64_t m, int64_t n, bl_matrix a, bl_matrix b, bool conjugate, void *cell)
 {
     bl_call call;
     begin(&call, to, BL_MDOT, type);
-    call.flag[0] = conjugate ? 'C' : 'N';
+    call.flag[0] = conjugation(type, conjugate ? 'C' : 'N');
     shape(&call, m, n);
     call.operand[0] = operand(a);
     call.operand[1] = operand(b);
     call.operand[2] = (bl_operand){cell, 1};
-    bl_pass(to->below, &call);
+    pass(to, &call);
 }
 
 bl_complex bl_load(int type, const void *p)

@@ -10,6 +10,7 @@ typedef struct bl_path {
     bl_layer *below;
     const struct bl_backend *backend;
     uint16_t symbol;
+    bool unmade; /* layers see the calls, nobody makes them */
 } bl_path;
 
 typedef struct bl_matrix {
@@ -17,14 +18,17 @@ typedef struct bl_matrix {
     int64_t ld;
 } bl_matrix;
 
+/* Scalars come with the address that they were read from, if it is not the rule's own business: a layer below may have
+ * them active. A flag before one is 'N', or 'C' for its conjugate; for real types it means nothing. */
+
 /* C <- alpha op(A) op(B) + beta C */
-void bl_gemm(const bl_path *to, int type, char transa, char transb, int64_t m, int64_t n, int64_t k, bl_complex alpha,
-             bl_matrix a, bl_matrix b, bl_complex beta, bl_matrix c);
-/* C <- beta C, m x n; exact zeros for beta = 0 */
-void bl_mscal(const bl_path *to, int type, int64_t m, int64_t n, bl_complex beta, bl_matrix c);
-/* C <- alpha A + beta C; C is not read for beta = 0 */
-void bl_maxpby(const bl_path *to, int type, int64_t m, int64_t n, bl_complex alpha, bl_matrix a, bl_complex beta,
-               bl_matrix c);
+void bl_gemm(const bl_path *to, int type, char transa, char transb, int64_t m, int64_t n, int64_t k, bl_scalar alpha,
+             bl_matrix a, bl_matrix b, bl_scalar beta, bl_matrix c);
+/* C <- op(beta) C, m x n; exact zeros for beta = 0 */
+void bl_mscal(const bl_path *to, int type, int64_t m, int64_t n, char conjbeta, bl_scalar beta, bl_matrix c);
+/* C <- op(alpha) A + op(beta) C; C is not read for beta = 0 */
+void bl_maxpby(const bl_path *to, int type, int64_t m, int64_t n, char conjalpha, bl_scalar alpha, bl_matrix a,
+               char conjbeta, bl_scalar beta, bl_matrix c);
 /* C <- conj(A) */
 void bl_mconj(const bl_path *to, int type, int64_t m, int64_t n, bl_matrix a, bl_matrix c);
 /* *cell += sum conj(A) B, or its conjugate */
@@ -33,8 +37,24 @@ void bl_mdot(const bl_path *to, int type, int64_t m, int64_t n, bl_matrix a, bl_
 static inline bl_complex bl_conj(bl_complex x) { return (bl_complex){x.re, -x.im}; }
 /* The number of `type` at p. */
 bl_complex bl_load(int type, const void *p);
+/* The same as a scalar that a layer below may have active. */
+static inline bl_scalar bl_scalar_at(int type, void *p) { return (bl_scalar){bl_load(type, p), p}; }
 
-#define BL_ONE ((bl_complex){1, 0})
-#define BL_ZERO ((bl_complex){0, 0})
+/* Constants. A scalar that is 0 or 1 only by value, but has an address, may have a derivative. */
+#define BL_ONE ((bl_scalar){{1, 0}, NULL})
+#define BL_ZERO ((bl_scalar){{0, 0}, NULL})
+static inline bool bl_always_one(bl_scalar x) { return !x.address && bl_is_one(x.value); }
+static inline bool bl_always_zero(bl_scalar x) { return !x.address && bl_is_zero(x.value); }
+
+/* C <- A, exact */
+static inline void bl_mcopy(const bl_path *to, int type, int64_t m, int64_t n, bl_matrix a, bl_matrix c)
+{
+    bl_maxpby(to, type, m, n, 'N', BL_ONE, a, 'N', BL_ZERO, c);
+}
+/* C <- A + C */
+static inline void bl_madd(const bl_path *to, int type, int64_t m, int64_t n, bl_matrix a, bl_matrix c)
+{
+    bl_maxpby(to, type, m, n, 'N', BL_ONE, a, 'N', BL_ONE, c);
+}
 
 #endif

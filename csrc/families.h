@@ -3,10 +3,15 @@
 #ifndef BL_FAMILIES_H
 #define BL_FAMILIES_H
 
+#include "access_kernels.h"
 #include "access_level3.h"
 #include "specs.h"
 
-static const bl_family bl_family_gemm = {&bl_spec_gemm,  gemm_access,     gemm_needs,
-                                         gemm_workspace, bl_gemm_tangent, bl_gemm_adjoint};
+#define BL_FAMILY(name, NAME)                                                                                          \
+    static const bl_family bl_family_##name = {&bl_spec_##name,  name##_access,       name##_needs,                    \
+                                               name##_workspace, bl_##name##_tangent, bl_##name##_adjoint};
+BL_EACH_ROUTINE(BL_FAMILY)
+BL_EACH_KERNEL(BL_FAMILY)
+#undef BL_FAMILY
 
 #endif

@@ -3,6 +3,8 @@
 
 static void NAME(mscal)(int64_t m, int64_t n, T beta, T *c, int64_t ldc)
 {
+    if (beta == 1)
+        return;
     for (int64_t j = 0; j < n; j++, c += ldc) {
         if (beta == 0)
             memset(c, 0, (size_t)m * sizeof *c); /* a store: 0 * NaN is not 0 */
@@ -15,9 +17,14 @@ static void NAME(mscal)(int64_t m, int64_t n, T beta, T *c, int64_t ldc)
 static void NAME(maxpby)(int64_t m, int64_t n, T alpha, const T *a, int64_t lda, T beta, T *restrict c, int64_t ldc)
 {
     for (int64_t j = 0; j < n; j++, a += lda, c += ldc) {
-        if (beta == 0)
+        if (beta == 0 && alpha == 1)
+            memcpy(c, a, (size_t)m * sizeof *c); /* exact, NaNs too */
+        else if (beta == 0)
             for (int64_t i = 0; i < m; i++)
                 c[i] = alpha * a[i];
+        else if (beta == 1 && alpha == 1) /* no product: that of complex numbers turns Inf into NaN */
+            for (int64_t i = 0; i < m; i++)
+                c[i] += a[i];
         else if (beta == 1)
             for (int64_t i = 0; i < m; i++)
                 c[i] += alpha * a[i];
@@ -47,17 +54,24 @@ static void NAME(mconj)(int64_t m, int64_t n, const T *a, int64_t lda, T *restri
             c[i] = CONJ(a[i]);
 }
 
+static T NAME(scalar)(const bl_call *c, int i)
+{
+    const T x = VALUE(c->scalar[i].value);
+    return c->flag[i] == 'C' ? CONJ(x) : x;
+}
+
 static void NAME(run)(const bl_call *c)
 {
     const int64_t m = c->dim[0], n = c->dim[1];
     const bl_operand *p = c->operand;
+    if (m == 0 || n == 0)
+        return;
     switch (c->routine) {
     case BL_MSCAL:
-        NAME(mscal)(m, n, VALUE(c->scalar[0].value), p[0].base, p[0].ld);
+        NAME(mscal)(m, n, NAME(scalar)(c, 0), p[0].base, p[0].ld);
         break;
     case BL_MAXPBY:
-        NAME(maxpby)(m, n, VALUE(c->scalar[0].value), p[0].base, p[0].ld, VALUE(c->scalar[1].value), p[1].base,
-                     p[1].ld);
+        NAME(maxpby)(m, n, NAME(scalar)(c, 0), p[0].base, p[0].ld, NAME(scalar)(c, 1), p[1].base, p[1].ld);
         break;
     case BL_MCONJ:
         NAME(mconj)(m, n, p[0].base, p[0].ld, p[1].base, p[1].ld);

@@ -1,4 +1,4 @@
 #include "families.h"
 
 #define FAMILY(name, NAME) [BL_##NAME] = &bl_family_##name,
-const bl_family *const bl_rules[BL_FIRST_KERNEL] = {BL_EACH_ROUTINE(FAMILY)};
+const bl_family *const bl_rules[BL_ROUTINES] = {BL_EACH_ROUTINE(FAMILY) BL_EACH_KERNEL(FAMILY)};

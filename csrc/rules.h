@@ -4,18 +4,21 @@
 
 #include "blas.h"
 
-/* Sets of arguments of one call: bit i is operand i, bit BL_MAX_OPERANDS + i is scalar i. */
+/* Sets of arguments of one call: bit i is operand i, bit BL_MAX_OPERANDS + i is scalar i, and bit BL_MAX_OPERANDS +
+ * BL_MAX_SCALARS + i says that scalar i may be active on a layer below, so that its value, 0 or 1, means nothing. */
 enum { BL_SCALAR_BIT = BL_MAX_OPERANDS };
 #define BL_OPERAND(i) (1u << (i))
 #define BL_SCALAR(i) (1u << (BL_SCALAR_BIT + (i)))
 #define BL_SCALARS (BL_SCALAR(0) | BL_SCALAR(1))
+#define BL_OUTER(i) (BL_SCALAR(i) << BL_MAX_SCALARS)
+#define BL_ANY(i) (BL_SCALAR(i) | BL_OUTER(i))
 
 /* What a call really accesses, after the quick returns of the reference. */
 typedef struct bl_access {
     unsigned read;    /* operands whose elements the result or its derivative depends on */
     unsigned write;   /* operands that the routine stores to */
     unsigned result;  /* operands whose derivative changes: written, or scaled by an active scalar that is 1 by value */
-    unsigned scalars; /* in: those in duplicated memory; out: those of them that matter */
+    unsigned scalars; /* in: those in duplicated memory, here or on a layer below; out: those of them that matter */
 } bl_access;
 
 /* A call for a rule: values, shadows and room. */
@@ -31,17 +34,48 @@ typedef struct bl_site {
 typedef struct bl_family {
     const bl_routine_spec *spec;
     void (*access)(const bl_call *c, bl_access *a);
-    /* Operands whose values the adjoint needs, given the active arguments. */
+    /* Operands whose values the adjoint needs, given the active arguments; with scalars of layers below, what calls of
+     * the adjoint need of them. */
     unsigned (*needs)(const bl_call *c, unsigned active);
     size_t (*workspace)(const bl_call *c, unsigned active);
     void (*tangent)(const bl_site *s);
     void (*adjoint)(const bl_site *s);
 } bl_family;
 
-/* One for each exported routine. */
-extern const bl_family *const bl_rules[BL_FIRST_KERNEL];
+/* One for each routine, kernels included: what a rule does is a call that has a rule. */
+extern const bl_family *const bl_rules[BL_ROUTINES];
 
-void bl_gemm_tangent(const bl_site *s);
-void bl_gemm_adjoint(const bl_site *s);
+#define BL_DECLARE(name)                                                                                               \
+    void bl_##name##_tangent(const bl_site *s);                                                                        \
+    void bl_##name##_adjoint(const bl_site *s);
+BL_DECLARE(gemm)
+BL_DECLARE(mscal)
+BL_DECLARE(maxpby)
+BL_DECLARE(mconj)
+BL_DECLARE(mdot)
+#undef BL_DECLARE
+
+/* ---- what rules pass on */
+
+static inline bl_matrix bl_values(const bl_site *s, int i)
+{
+    return (bl_matrix){s->call->operand[i].base, s->call->operand[i].ld};
+}
+static inline bl_matrix bl_shadow(const bl_site *s, int i) { return (bl_matrix){s->shadow[i], s->shadow_ld[i]}; }
+
+/* A scalar of the call: with its address if a layer below may ask for it. */
+static inline bl_scalar bl_given(const bl_site *s, int i)
+{
+    const bl_scalar *x = &s->call->scalar[i];
+    return (bl_scalar){x->value, s->path.below ? x->address : NULL};
+}
+static inline bl_scalar bl_scalar_shadow(const bl_site *s, int i)
+{
+    return bl_scalar_at(s->call->type, s->scalar_shadow[i]);
+}
+
+/* Bytes of workspace, in whole cache lines. */
+static inline size_t bl_room(int64_t elements, int64_t size) { return ((size_t)(elements * size) + 63) & ~(size_t)63; }
+static inline bl_matrix bl_work_matrix(char *at, int64_t rows) { return (bl_matrix){at, rows > 1 ? rows : 1}; }
 
 #endif

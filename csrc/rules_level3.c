@@ -20,94 +20,125 @@ static bl_matrix with_op(const bl_site *s, int type, char *op, int64_t rows, int
     }
     if (*op != 'R')
         return x;
-    bl_matrix copy = {work, rows > 1 ? rows : 1};
+    const bl_matrix copy = bl_work_matrix(work, rows);
     bl_mconj(&s->path, type, rows, cols, x, copy);
     *op = 'N';
     return copy;
 }
 
-static bl_matrix values(const bl_site *s, int i)
+/* conj(alpha): in a cell if a layer below may have alpha active. */
+static bl_scalar conjugated(const bl_site *s, int type, bl_scalar alpha, char *cell)
 {
-    return (bl_matrix){s->call->operand[i].base, s->call->operand[i].ld};
+    if (!bl_is_complex(type))
+        return alpha;
+    if (!alpha.address)
+        return (bl_scalar){bl_conj(alpha.value), NULL};
+    bl_mconj(&s->path, type, 1, 1, (bl_matrix){alpha.address, 1}, (bl_matrix){cell, 1});
+    return bl_scalar_at(type, cell);
 }
-static bl_matrix shadow(const bl_site *s, int i) { return (bl_matrix){s->shadow[i], s->shadow_ld[i]}; }
+
+/* The way of products with alpha. One by an alpha of 0 is none, whatever its operands hold, and a BLAS may make it or
+ * not; but it has a derivative if a layer below has alpha active. */
+static bl_path times(const bl_site *s, bl_scalar alpha)
+{
+    bl_path to = s->path;
+    to.unmade = bl_is_zero(alpha.value);
+    return to;
+}
 
 void bl_gemm_tangent(const bl_site *s)
 {
     const gemm g = read_gemm(s->call);
     const bl_path *to = &s->path;
-    const bl_matrix a = values(s, A), b = values(s, B), dc = shadow(s, C);
-    bl_complex beta = g.beta;
+    const bl_matrix a = bl_values(s, A), b = bl_values(s, B), dc = bl_shadow(s, C);
+    const bl_scalar alpha = bl_given(s, ALPHA);
+    bl_scalar beta = bl_given(s, BETA); /* what is still to be done to the old tangent */
     if (g.m == 0 || g.n == 0 || !dc.at)
         return;
     if (s->scalar_shadow[BETA]) {
-        bl_maxpby(to, g.type, g.m, g.n, bl_load(g.type, s->scalar_shadow[BETA]), values(s, C), beta, dc);
+        bl_maxpby(to, g.type, g.m, g.n, 'N', bl_scalar_shadow(s, BETA), bl_values(s, C), 'N', beta, dc);
         beta = BL_ONE;
     }
-    if (g.k > 0 && !bl_is_zero(g.alpha)) {
-        if (s->shadow[A]) {
-            bl_gemm(to, g.type, g.ta, g.tb, g.m, g.n, g.k, g.alpha, shadow(s, A), b, beta, dc);
-            beta = BL_ONE;
-        }
-        if (s->shadow[B]) {
-            bl_gemm(to, g.type, g.ta, g.tb, g.m, g.n, g.k, g.alpha, a, shadow(s, B), beta, dc);
-            beta = BL_ONE;
-        }
+    const bl_path scaled = times(s, alpha);
+    const bool products = g.k > 0 && !bl_always_zero(alpha) && (s->shadow[A] || s->shadow[B]);
+    if (products && scaled.unmade && !bl_always_one(beta)) {
+        bl_mscal(to, g.type, g.m, g.n, 'N', beta, dc);
+        beta = BL_ONE;
+    }
+    if (products && s->shadow[A]) {
+        bl_gemm(&scaled, g.type, g.ta, g.tb, g.m, g.n, g.k, alpha, bl_shadow(s, A), b, beta, dc);
+        beta = BL_ONE;
+    }
+    if (products && s->shadow[B]) {
+        bl_gemm(&scaled, g.type, g.ta, g.tb, g.m, g.n, g.k, alpha, a, bl_shadow(s, B), beta, dc);
+        beta = BL_ONE;
     }
     if (g.k > 0 && s->scalar_shadow[ALPHA]) {
-        bl_gemm(to, g.type, g.ta, g.tb, g.m, g.n, g.k, bl_load(g.type, s->scalar_shadow[ALPHA]), a, b, beta, dc);
+        bl_gemm(to, g.type, g.ta, g.tb, g.m, g.n, g.k, bl_scalar_shadow(s, ALPHA), a, b, beta, dc);
         beta = BL_ONE;
     }
-    if (!bl_is_one(beta))
-        bl_mscal(to, g.type, g.m, g.n, beta, dc);
+    if (!bl_always_one(beta))
+        bl_mscal(to, g.type, g.m, g.n, 'N', beta, dc);
 }
 
 void bl_gemm_adjoint(const bl_site *s)
 {
     const gemm g = read_gemm(s->call);
     const bl_path *to = &s->path;
-    const bl_matrix a = values(s, A), b = values(s, B), G = shadow(s, C);
+    const bl_matrix a = bl_values(s, A), b = bl_values(s, B), G = bl_shadow(s, C);
+    const bl_scalar alpha = bl_given(s, ALPHA), beta = bl_given(s, BETA);
     if (g.m == 0 || g.n == 0 || !G.at)
         return;
     if (s->scalar_shadow[BETA])
-        bl_mdot(to, g.type, g.m, g.n, values(s, C), G, false, s->scalar_shadow[BETA]);
+        bl_mdot(to, g.type, g.m, g.n, bl_values(s, C), G, false, s->scalar_shadow[BETA]);
 
     const int64_t rows_a = g.ta == 'N' ? g.m : g.k, cols_a = g.ta == 'N' ? g.k : g.m;
     const int64_t rows_b = g.tb == 'N' ? g.k : g.n, cols_b = g.tb == 'N' ? g.n : g.k;
-    bool zero = bl_is_zero(g.alpha);
+    const bool products = g.k > 0 && !bl_always_zero(alpha), to_a = products && s->shadow[A],
+               to_b = products && s->shadow[B];
     void *dalpha = g.k > 0 ? s->scalar_shadow[ALPHA] : NULL;
-    if (g.k > 0 && (dalpha || (!zero && s->shadow[A]))) {
+    const bl_path scaled = times(s, alpha);
+    char *work = s->work;
+    bl_scalar turned = alpha;
+    if (to_a || to_b) {
+        turned = conjugated(s, g.type, alpha, work);
+        work += bl_is_complex(g.type) ? bl_room(1, s->call->size) : 0;
+    }
+    if (dalpha || to_a) {
         /* dA: the product, scaled, is added to the shadow; with alpha active it is made unscaled first, since
          * dalpha = sum conj(op(A) op(B)) G = sum conj(op(A)) (G op(B)^H) */
-        char *work = s->work, op = partner_op(g.ta, g.tb);
-        bl_matrix dA = shadow(s, A), product = dA;
-        bl_complex scale = g.ta == 'C' ? g.alpha : bl_conj(g.alpha), factor = scale, keep = BL_ONE;
+        char op = partner_op(g.ta, g.tb), *room = work;
+        const bl_matrix dA = bl_shadow(s, A);
+        bl_matrix product = dA;
+        bl_path way = scaled;
+        bl_scalar factor = g.ta == 'C' ? alpha : turned, keep = BL_ONE;
         if (dalpha) {
-            product = (bl_matrix){work, rows_a > 1 ? rows_a : 1};
-            work += round_up((size_t)(g.m * g.k * bl_element_size(g.type)));
+            product = bl_work_matrix(room, rows_a);
+            room += bl_room(g.m * g.k, s->call->size);
+            way = *to;
             factor = BL_ONE;
             keep = BL_ZERO;
         }
-        const bl_matrix x = with_op(s, g.type, &op, rows_b, cols_b, b, work);
+        const bl_matrix x = with_op(s, g.type, &op, rows_b, cols_b, b, room);
         if (g.ta == 'N')
-            bl_gemm(to, g.type, 'N', op, g.m, g.k, g.n, factor, G, x, keep, product);
+            bl_gemm(&way, g.type, 'N', op, g.m, g.k, g.n, factor, G, x, keep, product);
         else
-            bl_gemm(to, g.type, op, g.ta, g.k, g.m, g.n, factor, x, G, keep, product);
+            bl_gemm(&way, g.type, op, g.ta, g.k, g.m, g.n, factor, x, G, keep, product);
         if (dalpha) {
             bl_mdot(to, g.type, rows_a, cols_a, a, product, g.ta == 'C', dalpha);
-            if (dA.at && !zero)
-                bl_maxpby(to, g.type, rows_a, cols_a, scale, product, BL_ONE, dA);
+            if (to_a)
+                bl_maxpby(&scaled, g.type, rows_a, cols_a, g.ta == 'C' ? 'N' : 'C', alpha, product, 'N', BL_ONE, dA);
         }
     }
-    if (g.k > 0 && !zero && s->shadow[B]) {
+    if (to_b) {
         char op = partner_op(g.tb, g.ta);
-        bl_complex scale = g.tb == 'C' ? g.alpha : bl_conj(g.alpha);
-        const bl_matrix x = with_op(s, g.type, &op, rows_a, cols_a, a, s->work);
+        const bl_scalar factor = g.tb == 'C' ? alpha : turned;
+        const bl_matrix x = with_op(s, g.type, &op, rows_a, cols_a, a, work);
         if (g.tb == 'N')
-            bl_gemm(to, g.type, op, 'N', g.k, g.n, g.m, scale, x, G, BL_ONE, shadow(s, B));
+            bl_gemm(&scaled, g.type, op, 'N', g.k, g.n, g.m, factor, x, G, BL_ONE, bl_shadow(s, B));
         else
-            bl_gemm(to, g.type, g.tb, op, g.n, g.k, g.m, scale, G, x, BL_ONE, shadow(s, B));
+            bl_gemm(&scaled, g.type, g.tb, op, g.n, g.k, g.m, factor, G, x, BL_ONE, bl_shadow(s, B));
     }
-    if (!bl_is_one(g.beta))
-        bl_mscal(to, g.type, g.m, g.n, bl_conj(g.beta), G);
+    if (!bl_always_one(beta))
+        bl_mscal(to, g.type, g.m, g.n, 'C', beta, G);
 }

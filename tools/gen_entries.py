@@ -4,7 +4,7 @@
     python tools/gen_entries.py csrc/routines.toml OUTDIR
 
 routines.h    enums of routines and symbols
-specs.h       what each routine looks like, as constants that a compiler can fold; a list of the exported ones
+specs.h       what each routine looks like, as constants that a compiler can fold; lists of the exported ones and of kernels
 table.c       the same by number (call.h)
 entries.c     one entry per routine, type and ABI: arguments -> canonical call; the table of symbols (entry.h)
 callers.c     the way back: canonical call -> arguments of the BLAS
@@ -30,7 +30,7 @@ NAMES = {
     "c32": ("cblas_{}", "scipy_cblas_{}"),
     "c64": ("cblas_{}64_", "cblas_{}_64", "scipy_cblas_{}64_"),
 }
-FLAGS, DIMS, SCALARS = ("trans", "uplo", "side", "diag"), ("m", "n", "k", "kl", "ku"), ("alpha", "beta")
+FLAGS, DIMS, SCALARS = ("trans", "conj", "uplo", "side", "diag"), ("m", "n", "k", "kl", "ku"), ("alpha", "beta")
 
 
 @dataclass
@@ -86,7 +86,8 @@ class Routine:
         tests = []
         for position, a in enumerate(self.arguments, 1):
             if a.kind == "flag":
-                tests.append((f"!bl_is_trans(c->{a.field})", position))
+                conj = f" || c->{a.field} == 'T'" if a.name.startswith("conj") else ""
+                tests.append((f"!bl_is_trans(c->{a.field}){conj}", position))
             elif a.kind == "dim":
                 tests.append((f"c->{a.field} < 0", position))
             elif a.kind == "ld":
@@ -225,7 +226,8 @@ static const bl_routine_spec bl_spec_{r.name} = {{
 def main(source: str, out: str) -> None:
     data = tomllib.loads(Path(source).read_text())
     routines = [Routine(e, True) for e in data["routine"]]
-    everything = routines + [Routine(e, False) for e in data["kernel"]]
+    kernels = [Routine(e, False) for e in data["kernel"]]
+    everything = routines + kernels
     bodies = [(r, t, abi) for r in routines for t in r.types for abi in ABIS]
     names = [(pattern.format(t + r.name), r, t, abi) for r, t, abi in bodies for pattern in NAMES[abi]]
 
@@ -250,6 +252,7 @@ enum {{ BL_SYMBOLS = {len(names)} }};
 #include "call.h"
 {"".join(spec(r) for r in everything)}
 #define BL_EACH_ROUTINE(X) {" ".join(f"X({r.name}, {r.name.upper()})" for r in routines)}
+#define BL_EACH_KERNEL(X) {" ".join(f"X({r.name}, {r.name.upper()})" for r in kernels)}
 #endif
 """,
         "table.c": f"""
