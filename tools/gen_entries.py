@@ -4,7 +4,7 @@
     python tools/gen_entries.py csrc/routines.toml OUTDIR
 
 routines.h    enums of routines and symbols
-specs.h       what each routine looks like, as constants that a compiler can fold; lists of the exported ones and of kernels
+specs.h       what each routine looks like, as constants that a compiler can fold; lists of routines and of kernels
 table.c       the same by number (call.h)
 entries.c     one entry per routine, type and ABI: arguments -> canonical call; the table of symbols (entry.h)
 callers.c     the way back: canonical call -> arguments of the BLAS
