@@ -32,19 +32,19 @@ class Mutation(NamedTuple):
 RULES, ACCESS = "rules_level3.c", "access_level3.h"
 MUTATIONS = [
     # what a derivative is (sections 2 to 4)
-    Mutation("adjoint: output shadow kept", RULES, "bl_mscal(to, g.type, g.m, g.n, bl_conj(g.beta), G);", ";"),
-    Mutation("adjoint: beta not conjugated", RULES, "bl_conj(g.beta), G)", "g.beta, G)"),
-    Mutation("adjoint: no dbeta", RULES, "bl_mdot(to, g.type, g.m, g.n, values(s, C), G, false, s->scalar_shadow[BETA]);", ";"),
-    Mutation("adjoint: dB overwritten", RULES, "scale, x, G, BL_ONE, shadow(s, B)", "scale, x, G, BL_ZERO, shadow(s, B)"),
-    Mutation("adjoint: alpha's conjugate in dA", RULES, "scale = g.ta == 'C' ? g.alpha : bl_conj(g.alpha), factor", "scale = g.alpha, factor"),
+    Mutation("adjoint: output shadow kept", RULES, "bl_mscal(to, g.type, g.m, g.n, 'C', beta, G);", ";"),
+    Mutation("adjoint: beta not conjugated", RULES, "'C', beta, G)", "'N', beta, G)"),
+    Mutation("adjoint: no dbeta", RULES, "bl_mdot(to, g.type, g.m, g.n, bl_values(s, C), G, false, s->scalar_shadow[BETA]);", ";"),
+    Mutation("adjoint: dB overwritten", RULES, "factor, x, G, BL_ONE, bl_shadow(s, B)", "factor, x, G, BL_ZERO, bl_shadow(s, B)"),
+    Mutation("adjoint: alpha's conjugate in dA", RULES, "factor = g.ta == 'C' ? alpha : turned, keep", "factor = alpha, keep"),
     Mutation("adjoint: dalpha's conjugate", RULES, "product, g.ta == 'C', dalpha", "product, false, dalpha"),
-    Mutation("adjoint: alpha = 0 not branched on", RULES, "bool zero = bl_is_zero(g.alpha);\n    void *dalpha", "bool zero = false;\n    void *dalpha"),
+    Mutation("adjoint: alpha = 0 not branched on", RULES, " && !bl_always_zero(alpha), to_a = products && s->shadow[A],\n               to_b = products && s->shadow[B];\n    void *dalpha = g.k > 0 ? s->scalar_shadow[ALPHA] : NULL;\n    const bl_path scaled = times(s, alpha);", ", to_a = products && s->shadow[A],\n               to_b = products && s->shadow[B];\n    void *dalpha = g.k > 0 ? s->scalar_shadow[ALPHA] : NULL;\n    const bl_path scaled = *to;"),
     Mutation("adjoint: other operand's conjugate", ACCESS, "own == 'T' ? conjugate_of(other)", "own == 'T' ? adjoint_of(other)"),
     Mutation("tangent: no dbeta term", RULES, "if (s->scalar_shadow[BETA]) {\n        bl_maxpby", "if (0) {\n        bl_maxpby"),
-    Mutation("tangent: no dB term", RULES, "if (s->shadow[B]) {", "if (0) {"),
-    Mutation("tangent: old tangent kept", RULES, "bl_mscal(to, g.type, g.m, g.n, beta, dc);", ";"),
+    Mutation("tangent: no dB term", RULES, "if (products && s->shadow[B]) {", "if (0) {"),
+    Mutation("tangent: old tangent kept", RULES, "if (!bl_always_one(beta))\n        bl_mscal(to, g.type, g.m, g.n, 'N', beta, dc);", ";"),
     Mutation("tangent: no dalpha term", RULES, "if (g.k > 0 && s->scalar_shadow[ALPHA]) {", "if (0) {"),
-    Mutation("access: active alpha = 0 reads nothing", ACCESS, "if (product || (a->scalars & BL_SCALAR(ALPHA)))", "if (product)"),
+    Mutation("access: active alpha = 0 reads nothing", ACCESS, "if (product || (a->scalars & BL_ANY(ALPHA)))", "if (product)"),
     Mutation("access: no early return", ACCESS, "bool stores = product || !keeps;", "bool stores = true;"),
     Mutation("access: beta = 0 reads", ACCESS, "(stores && !clears) ||", "stores ||"),
     # values needed later (6)
