@@ -16,7 +16,7 @@ from .memory import TYPES, Memory, describe
 
 _LATER = {"assigned", "forget", "record", "returned", "save", "gradient", "buffers"}
 _NAMES = {dtype: str(dtype) for dtype in TYPES}
-_ACTIVITY = ("undeclared", "const", "duplicated")
+_ACTIVITY = ("undeclared", "const", "duplicated", "scratch", "parts")
 
 
 @dataclass(frozen=True)
@@ -275,28 +275,20 @@ class Tape:
         self._annotate(name, "Const", describe(x, name, nbytes=nbytes, count=count, dtype=dtype), None)
 
     def _annotate(self, name: str, kind: str, primal: Memory, shadow: Memory | None) -> None:
-        at = ffi.cast("void *", primal.address)
-        to = ffi.NULL if shadow is None else ffi.cast("void *", shadow.address)
-        if primal.dtype is None:
-            if shadow is None:
-                check(lib.blasad_const(self._open, at, primal.nbytes))
-            else:
-                check(lib.blasad_duplicated(self._open, at, to, primal.nbytes))
-        else:
-            size = " x ".join(map(str, primal.shape)) or "scalar"
-            label = f"{name} ({kind}, {_NAMES[primal.dtype]} {size})"
-            check(
-                lib.blasad_annotate(
-                    self._open,
-                    at,
-                    to,
-                    TYPES[primal.dtype],
-                    len(primal.shape),
-                    primal.shape,
-                    primal.strides,
-                    label.encode(),
-                )
+        size = " x ".join(map(str, primal.shape)) or "scalar"
+        what = f"{size} bytes" if primal.dtype is None else f"{_NAMES[primal.dtype]} {size}"
+        shadows = [] if shadow is None else [ffi.cast("void *", shadow.address)]
+        check(
+            lib.blasad_annotate(
+                self._open,
+                ffi.cast("void *", primal.address),
+                len(shadows),
+                shadows,
+                False,
+                *_array(primal),
+                f"{name} ({kind}, {what})".encode(),
             )
+        )
         self._kept += [primal.owner] if shadow is None else [primal.owner, shadow.owner]
 
     # ---- replaying
@@ -426,7 +418,7 @@ _LEGEND = "dup: has a shadow; const: annotated; assumed: taken for constant, nob
 def _mark(o: Operand) -> str:
     if o.assumed:
         return "assumed"
-    return {"duplicated": "dup", "const": "const", "undeclared": "-"}[o.activity]
+    return {"duplicated": "dup", "undeclared": "-"}.get(o.activity, o.activity)
 
 
 def _operand(o: Any) -> Operand:
@@ -451,6 +443,11 @@ def _check_pair(name: str, x: Memory, dx: Memory) -> None:
         raise ValueError(f"{name} has strides {x.strides}, its shadow {dx.strides} (bytes); {way_out}")
     if not dx.writable:
         raise ValueError(f"the shadow of {name} is read-only; {way_out}")
+
+
+def _array(x: Memory) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+    """Type, number of axes, shape and strides, as the C interface takes them."""
+    return lib.BLASAD_BYTES if x.dtype is None else TYPES[x.dtype], len(x.shape), x.shape, x.strides
 
 
 def _outside() -> int:

@@ -38,6 +38,25 @@ void bl_chunk_give(void *chunk)
     free(chunk);
 }
 
+void *bl_plane(size_t bytes)
+{
+    char *all = mmap(NULL, 2 * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (all == MAP_FAILED)
+        return NULL;
+    char *p = all + (-(uintptr_t)all & (bytes - 1));
+    if (p > all)
+        munmap(all, (size_t)(p - all));
+    if (p < all + bytes)
+        munmap(p + bytes, (size_t)(all + bytes - p));
+    return p;
+}
+
+void bl_plane_free(void *plane, size_t bytes)
+{
+    if (plane)
+        munmap(plane, bytes);
+}
+
 bool bl_grow(void *array, size_t *capacity, size_t count, size_t size)
 {
     if (count < *capacity)
@@ -69,6 +88,7 @@ void *bl_arena_take(bl_arena *a, size_t bytes)
     if (!p)
         return NULL;
     a->block[a->count].is_chunk = small;
+    a->block[a->count].bytes = small ? BL_CHUNK : bytes;
     a->block[a->count++].memory = p;
     if (small) {
         a->at = p + bytes;

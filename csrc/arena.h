@@ -14,6 +14,9 @@ enum { BL_CHUNK = 2 << 20 };
 /* BL_CHUNK bytes of unspecified content, or NULL. */
 void *bl_chunk_take(void);
 void bl_chunk_give(void *chunk);
+/* Zeros that take memory only where they are touched, aligned to their size (a power of two), or NULL. */
+void *bl_plane(size_t bytes);
+void bl_plane_free(void *plane, size_t bytes);
 /* Around fork. */
 void bl_pool_lock(void);
 void bl_pool_unlock(void);
@@ -22,6 +25,7 @@ void bl_pool_unlock(void);
 typedef struct bl_arena {
     struct {
         void *memory;
+        size_t bytes;
         bool is_chunk;
     } *block;
     size_t count, capacity;

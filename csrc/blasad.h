@@ -69,18 +69,40 @@ int blasad_tape_error(blasad_tape *tape);
 /* nbytes bytes at x have their shadow at dx. Which real type they hold is learned from the first call. */
 int blasad_duplicated(blasad_tape *tape, void *x, void *dx, size_t nbytes);
 int blasad_const(blasad_tape *tape, void *x, size_t nbytes);
-/* An array of `ndim` axes, strides in bytes; dx NULL: constant. `label` names it in messages and may be NULL. */
-int blasad_annotate(blasad_tape *tape, void *x, void *dx, int type, int ndim, const int64_t *shape,
-                    const int64_t *strides, const char *label);
+/* An array of `ndim` axes, strides in bytes, with its shadows: none (constant), one, or a batch that is propagated
+ * together (`batch` true, be it a batch of one). Of BLASAD_BYTES shape[0] is the number and strides is not read. `label`
+ * names it in messages and may be NULL. */
+int blasad_annotate(blasad_tape *tape, void *x, int shadows, void *const *dx, int batch, int type, int ndim,
+                    const int64_t *shape, const int64_t *strides, const char *label);
+
+/* ---- announcements (7) */
+
+/* The program writes fresh constant content into x between the two: what earlier calls need of it is saved, its shadow
+ * is zeroed there in reverse mode and its tangent in forward mode. All tapes of the thread are told. */
+int blasad_assigned_begin(void *x, int type, int ndim, const int64_t *shape, const int64_t *strides);
+int blasad_assigned_end(void *x, int type, int ndim, const int64_t *shape, const int64_t *strides);
+/* The life of what undeclared memory holds has ended: it was freed, or holds something else from now on. All tapes of
+ * the thread are told. Memory that one of them has annotated is refused (BLASAD_VALUE). */
+int blasad_forget(void *x, int type, int ndim, const int64_t *shape, const int64_t *strides);
+/* The innermost tape that records the calling thread, or NULL. */
+blasad_tape *blasad_current_tape(void);
 
 /* ---- what was recorded */
+
+enum blasad_activity {
+    BLASAD_ACT_UNDECLARED,
+    BLASAD_ACT_CONST,
+    BLASAD_ACT_DUPLICATED,
+    BLASAD_ACT_SCRATCH, /* undeclared, with a shadow of blasad's own */
+    BLASAD_ACT_PARTS    /* several owners, some with a shadow */
+};
 
 typedef struct {
     const char *name; /* "a" */
     void *address;
     int64_t rows, cols, ld; /* as stored, column-major */
     int is_output, is_read;
-    int activity; /* 0 undeclared, 1 constant, 2 duplicated */
+    int activity; /* blasad_activity */
     int assumed;  /* taken for constant without a word from anybody (7) */
 } blasad_operand;
 

@@ -28,6 +28,14 @@ typedef struct bl_symbol_info {
 extern const bl_symbol_info bl_symbol_table[BL_SYMBOLS];
 extern bl_binding bl_name_binding[BL_SYMBOLS];
 
+/* What is recorded though nobody called it. */
+enum { BL_SYMBOL_ASSIGNED = BL_SYMBOLS, BL_SYMBOL_FORGET };
+static inline const char *bl_symbol_name(uint16_t symbol)
+{
+    return symbol < BL_SYMBOLS ? bl_symbol_table[symbol].name
+           : symbol == BL_SYMBOL_ASSIGNED ? "tape.assigned" : "tape.forget";
+}
+
 /* What an entry does after it has told of its call. */
 enum bl_next {
     BL_DONE,      /* nothing: the call was made */

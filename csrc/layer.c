@@ -21,6 +21,12 @@ void bl_layers_after(bl_layer *top, const bl_call *c)
         top->after(top, c);
 }
 
+void bl_layers_forget(bl_layer *top, char *lo, char *hi)
+{
+    for (bl_layer *l = top; l; l = l->below)
+        l->forget(l, lo, hi);
+}
+
 void bl_pass(bl_layer *top, const bl_call *c)
 {
     bool after = top && bl_layers_before(top, c);

@@ -29,6 +29,10 @@ struct bl_layer {
     /* The program made a call that BLAS defines as an error: `argument` (1-based, as the program numbered it); 0: it is
      * too large for the BLAS behind it; BL_ABANDONED: the recorded call before it was left by a jump. */
     void (*refused)(bl_layer *self, const bl_call *c, int argument);
+    /* The numbers in [lo, hi) have ended: the memory is freed, or will be used for something else. */
+    void (*forget)(bl_layer *self, char *lo, char *hi);
+    /* Somebody wrote operand 0 of a call that was made before, and says so. */
+    void (*rewritten)(bl_layer *self, const bl_call *c);
     bl_layer *below;
     bool wants_after; /* what `before` said of the call in progress */
 };
@@ -54,6 +58,8 @@ extern atomic_int bl_armed;
 /* All layers from `top` down; true if some layer wants to see the call afterwards. */
 bool bl_layers_before(bl_layer *top, const bl_call *c);
 void bl_layers_after(bl_layer *top, const bl_call *c);
+
+void bl_layers_forget(bl_layer *top, char *lo, char *hi);
 
 /* Makes a call, from the canonical form, under the eyes of `top` and all below it. */
 void bl_pass(bl_layer *top, const bl_call *c);

@@ -11,9 +11,11 @@
 #include "entry.h"
 #include "error.h"
 #include "families.h"
-#include "fingerprint.h"
+#include "life.h"
+#include "site.h"
 #include "tape.h"
 #include "touch.h"
+#include "verify.h"
 
 void bl_tape_fail(blasad_tape *t, int code, const char *format, ...)
 {
@@ -36,8 +38,7 @@ void bl_tape_fail(blasad_tape *t, int code, const char *format, ...)
 const char *bl_describe_call(const blasad_tape *t, const bl_call *c, char buffer[static 128])
 {
     char name[16];
-    snprintf(buffer, 128, "%s (call %zu, through %s)", bl_call_name(c, name), t->count,
-             bl_symbol_table[c->symbol].name);
+    snprintf(buffer, 128, "%s (call %zu, through %s)", bl_call_name(c, name), t->count, bl_symbol_name(c->symbol));
     return buffer;
 }
 
@@ -48,8 +49,10 @@ const bl_record *bl_record_at(const blasad_tape *t, size_t index)
     return &t->chunk[index / BL_RECORDS_PER_CHUNK][index % BL_RECORDS_PER_CHUNK];
 }
 
-static bool more_records(blasad_tape *t)
+bool bl_more_records(blasad_tape *t)
 {
+    if (t->at != t->end)
+        return true;
     if (!bl_grow(&t->chunk, &t->chunk_capacity, t->chunks, sizeof *t->chunk))
         return false;
     bl_record *chunk = bl_chunk_take();
@@ -61,20 +64,39 @@ static bool more_records(blasad_tape *t)
     return true;
 }
 
-/* Sizes beyond 32 bits, and shadows of scalars. False if memory is short. */
+static uint32_t place_of(const bl_region *g) { return g == &bl_mixed ? BL_PARTS : g->id; }
+
+/* Under other tapes a scalar stays a number in memory, where they see what it depends on. */
+static bool keep_scalar(blasad_tape *t, const bl_call *c, const void *address, void **cell)
+{
+    *cell = NULL;
+    if (!t->layer.below || !address)
+        return true;
+    if (!(*cell = bl_arena_take(&t->values, c->size)))
+        return false;
+    const bl_path to = bl_path_below(t, c);
+    bl_mcopy(&to, c->type, 1, 1, (bl_matrix){(void *)(uintptr_t)address, 1}, (bl_matrix){*cell, 1});
+    return true;
+}
+
+/* Sizes beyond 32 bits, and what scalars need that are not only values. False if memory is short. */
 static bool add_extra(blasad_tape *t, bl_record *r, const bl_call *c, const bl_touch *w)
 {
     if (!bl_grow(&t->extra, &t->extra_capacity, t->extras, sizeof *t->extra))
         return false;
     bl_extra *x = &t->extra[t->extras++];
+    *x = (bl_extra){.seconds = -1};
     memcpy(x->dim, w->plan->dim, sizeof x->dim);
     memcpy(x->ld, w->plan->ld, sizeof x->ld);
-    for (int i = 0; i < bl_routine_table[c->routine]->n_scalars; i++) {
-        x->scalar_shadow[i] = w->scalar_shadow[i];
-        x->scalar_address[i] = c->scalar[i].address;
-    }
     r->extra = (uint32_t)t->extras;
-    return true;
+    bool good = true;
+    for (int i = 0; i < bl_routine_table[c->routine]->n_scalars; i++) {
+        x->scalar_address[i] = c->scalar[i].address;
+        if (w->scalars & BL_SCALAR(i))
+            x->scalar_place[i] = place_of(w->scalar_region[i]);
+        good &= keep_scalar(t, c, c->scalar[i].address, &x->cell[i]);
+    }
+    return good;
 }
 
 void bl_unpack(const blasad_tape *t, const bl_record *r, bl_call *c)
@@ -89,50 +111,78 @@ void bl_unpack(const blasad_tape *t, const bl_record *r, bl_call *c)
     c->symbol = r->symbol;
     c->backend = bl_backend_of(r->backend);
     c->caller = r->caller;
-    const bl_extra *x = r->wide ? &t->extra[r->extra - 1] : NULL;
+    const bl_extra *x = bl_extra_of(t, r);
     for (int i = 0; i < s->n_dims; i++)
-        c->dim[i] = x ? x->dim[i] : r->dim[i];
+        c->dim[i] = r->wide ? x->dim[i] : r->dim[i];
     for (int i = 0; i < s->n_operands; i++)
-        c->operand[i] = (bl_operand){r->base[i], x ? x->ld[i] : r->ld[i]};
+        c->operand[i] = (bl_operand){r->base[i], r->wide ? x->ld[i] : r->ld[i]};
     for (int i = 0; i < s->n_scalars; i++)
-        c->scalar[i] = (bl_scalar){r->scalar[i], NULL};
+        c->scalar[i] = (bl_scalar){r->scalar[i], x ? x->cell[i] : NULL};
 }
 
 /* ---- what is kept */
 
-static void out_of_memory(blasad_tape *t)
+void bl_out_of_memory(blasad_tape *t)
 {
     bl_tape_fail(t, BLASAD_MEMORY, "no memory to record call %zu; the program went on, its gradient is lost", t->count);
 }
 
-/* What the adjoint needs of memory that may vanish is copied. */
-static bool copy_needed(blasad_tape *t, const bl_view *v, uint32_t *place)
+static bool add_save(blasad_tape *t, bl_record *r, bl_save *s)
 {
-    size_t index;
-    if (!bl_copy_of(&t->copies, &t->values, v, t->count, &index, &t->saved_bytes))
-        return false;
-    *place = BL_COPY | (uint32_t)index;
-    return true;
-}
-
-/* Saves what earlier calls, or this one, need of what is about to be overwritten. */
-static bool save_overwritten(blasad_tape *t, bl_region *g, const bl_view *v, bl_record *r)
-{
-    bl_save *s;
-    if (!bl_save_under(&t->values, g, v, &s, &t->saved_bytes))
-        return false;
     if (!s)
         return true;
     if (r->saved) {
         s->next = t->save[r->saved - 1];
-        t->save[r->saved - 1] = s;
-        return true;
+    } else {
+        if (!bl_grow(&t->save, &t->save_capacity, t->saves, sizeof *t->save))
+            return false;
+        r->saved = (uint32_t)++t->saves;
     }
-    if (!bl_grow(&t->save, &t->save_capacity, t->saves, sizeof *t->save))
-        return false;
-    t->save[t->saves++] = s;
-    r->saved = (uint32_t)t->saves;
+    t->save[r->saved - 1] = s;
+    t->saved_bytes += s->bytes;
     return true;
+}
+
+/* Saves what earlier calls, or this one, need of what is about to be overwritten. */
+static bool save_overwritten(blasad_tape *t, const bl_call *c, bl_region *g, const bl_view *v, bl_record *r)
+{
+    const bl_path below = bl_path_below(t, c);
+    bl_save *s;
+    return bl_save_under(&t->values, &below, g, v, &s) && add_save(t, r, s);
+}
+
+/* What the adjoint needs of operand i, where no single annotation owns it. */
+static bool keep_parts(blasad_tape *t, const bl_call *c, const bl_view *v, bl_record *r)
+{
+    const bl_path below = bl_path_below(t, c);
+    bl_parts parts = bl_parts_of(&t->regions, v, c->width, false);
+    bl_region *g;
+    bl_view part;
+    while (bl_parts_next(&parts, &g, &part)) {
+        bl_save *s = NULL;
+        if (!(g->window ? bl_keep_read(&t->values, &below, g, &part, &s) && add_save(t, r, s) : bl_need(g, &part)))
+            return false;
+    }
+    return true;
+}
+
+/* What a call leaves in the parts of an output. */
+static bool overwrite_parts(blasad_tape *t, const bl_call *c, const bl_view *v, bool live, bl_record *r)
+{
+    bl_parts parts = bl_parts_of(&t->regions, v, c->width, false);
+    bl_region *g;
+    bl_view part;
+    while (bl_parts_next(&parts, &g, &part))
+        if (!(g->window ? bl_window_mark(t, g, &part, live) : save_overwritten(t, c, g, &part, r)))
+            return false;
+    return true;
+}
+
+static void want_room(blasad_tape *t, const bl_call *c, const bl_plan *p, const bl_record *r)
+{
+    const size_t room = bl_site_room(c, r, bl_extra_of(t, r));
+    const size_t all = room ? room + bl_rules[c->routine]->workspace(c, p->active) : 0;
+    t->workspace = t->workspace > all ? t->workspace : all;
 }
 
 /* Fills the record in, and marks, copies and saves values. */
@@ -142,166 +192,43 @@ BL_HOT bool keep(blasad_tape *t, const bl_call *c, const bl_family *f, const bl_
     bool good = true;
     *r = p->head;
     r->row_major = c->row_major;
-    r->assumed = (uint8_t)w->assumed;
+    r->assumed = w->assumed & 7;
     r->symbol = c->symbol;
-    r->backend = c->backend->id;
+    r->backend = c->backend ? c->backend->id : 0;
     r->caller = c->caller;
     BL_UNROLL
     for (int i = 0; i < f->spec->n_operands; i++) {
         bl_region *g = w->region[i];
         r->base[i] = c->operand[i].base;
-        if (g) {
-            r->place[i] = g->id;
-            if ((p->needs & BL_OPERAND(i)) && !bl_need_word(g, w->base[i], p->extent[i], p->view[i].columns)) {
-                const bl_view v = bl_touched_view(w, i);
-                good &= bl_need(g, &v);
-            }
-        } else if (p->all & BL_OPERAND(i)) {
-            t->undeclared++;
-            if (p->needs & BL_OPERAND(i)) {
-                const bl_view v = bl_touched_view(w, i);
-                good &= copy_needed(t, &v, &r->place[i]);
-            }
+        if (!g)
+            continue;
+        r->place[i] = place_of(g);
+        if (!(p->needs & BL_OPERAND(i)))
+            continue;
+        if (!w->plain && (g == &bl_mixed || g->window)) {
+            const bl_view v = bl_touched_view(w, i);
+            good &= keep_parts(t, c, &v, r);
+        } else if (!bl_need_word(g, w->base[i], p->extent[i], p->view[i].columns)) {
+            const bl_view v = bl_touched_view(w, i);
+            good &= bl_need(g, &v);
         }
     }
-    if (p->extra)
+    if (p->extra || t->layer.below)
         good &= add_extra(t, r, c, bl_publish(t, w));
     BL_UNROLL
-    for (int i = 0; i < f->spec->n_operands; i++)
-        if (f->spec->operand[i].output && (p->access.write & BL_OPERAND(i)) && w->region[i] && w->region[i]->need) {
-            const bl_view v = bl_touched_view(w, i);
-            good &= save_overwritten(t, w->region[i], &v, r);
-        }
+    for (int i = 0; i < f->spec->n_operands; i++) {
+        bl_region *g = w->region[i];
+        if (!f->spec->operand[i].output || !(p->access.write & BL_OPERAND(i)) || (w->plain && !g->need))
+            continue;
+        const bl_view v = bl_touched_view(w, i);
+        if (g == &bl_mixed || g->window)
+            good &= overwrite_parts(t, c, &v, p->active, r);
+        else
+            good &= save_overwritten(t, c, g, &v, r);
+    }
+    if (!w->plain || r->extra)
+        want_room(t, c, p, r);
     return good;
-}
-
-/* Undeclared memory that an inactive call fills is constant because a recorded call says so, and no assumption. */
-static bool note_scratch(blasad_tape *t, const bl_call *c, const bl_touch *w)
-{
-    for (int i = 0; i < bl_routine_table[c->routine]->n_operands; i++) {
-        if (!(w->plan->access.write & BL_OPERAND(i)) || w->region[i])
-            continue;
-        const bl_view v = bl_touched_view(w, i);
-        if (bl_is_scratch(t, &v))
-            continue;
-        if (!bl_grow(&t->scratch, &t->scratch_capacity, t->scratches, sizeof *t->scratch))
-            return false;
-        t->scratch[t->scratches++] = v;
-    }
-    return true;
-}
-
-/* ---- verification (7) */
-
-static bool touches(const blasad_tape *t, size_t index, const char *p, int width)
-{
-    const bl_record *r = bl_record_at(t, index);
-    const bl_view number = bl_view_run((char *)(uintptr_t)p, width);
-    bl_call c;
-    bl_unpack(t, r, &c);
-    for (int i = 0; i < bl_routine_table[c.routine]->n_operands; i++)
-        if ((r->read | r->write) >> i & 1) {
-            const bl_view v = bl_operand_view(&c, i);
-            if (bl_views_overlap(&v, &number))
-                return true;
-        }
-    for (int i = 0; r->extra && i < bl_routine_table[c.routine]->n_scalars; i++) {
-        const bl_extra *x = &t->extra[r->extra - 1];
-        const bl_view v = bl_view_run(x->scalar_address[i], c.size);
-        if (x->scalar_shadow[i] && bl_views_overlap(&v, &number))
-            return true;
-    }
-    return false;
-}
-
-size_t bl_last_touching(const blasad_tape *t, const char *p, int width, size_t before)
-{
-    for (size_t i = before; i-- > 0;)
-        if (touches(t, i, p, width))
-            return i;
-    return before;
-}
-
-void bl_changed(blasad_tape *t, const bl_region *r, const char *p, const char *when)
-{
-    char since[96] = "it was annotated";
-    size_t last = bl_last_touching(t, p, 1 << r->shift, t->count);
-    if (last < t->count) {
-        const bl_record *e = bl_record_at(t, last);
-        snprintf(since, sizeof since, "call %zu (%c%s, through %s)", last, bl_type_letter[e->type],
-                 bl_routine_table[e->routine]->name, bl_symbol_table[e->symbol].name);
-    }
-    bl_tape_fail(
-        t, BLASAD_UNSEEN_WRITE,
-        "%s changed at %p (byte %td from its lowest) between %s and %s, and no recorded call did "
-        "it; a derivative depends on it. Write it before the tape opens, or into memory of its own; verify=False "
-        "takes the content for what recorded calls left there",
-        r->label, (const void *)p, p - r->lo, since, when);
-}
-
-/* Before the call: what it reads of annotated memory, and what is saved, is as the last event left it. */
-static bool verify_before(blasad_tape *t, const bl_call *c, const bl_touch *w)
-{
-    const unsigned needs = w->plan->needs;
-    char text[128];
-    for (int i = 0; i < bl_routine_table[c->routine]->n_operands; i++) {
-        bl_region *r = w->region[i];
-        if (!r)
-            continue;
-        const bl_view v = bl_touched_view(w, i);
-        const char *bad = NULL;
-        if ((w->plan->access.read & BL_OPERAND(i)) && (r->duplicated || (needs & BL_OPERAND(i))))
-            bad = bl_prints_check(r, &v);
-        if (!bad && (w->plan->access.write & BL_OPERAND(i)) && r->need)
-            for (int64_t j = 0; j < v.columns && !bad; j++) {
-                size_t from = bl_unit(r, bl_view_column(&v, j));
-                bad = bl_prints_check_bits(r, r->need, from, from + ((size_t)v.column >> r->shift));
-            }
-        if (bad) {
-            bl_changed(t, r, bad, bl_describe_call(t, c, text));
-            return false;
-        }
-    }
-    for (int i = 0; i < bl_routine_table[c->routine]->n_scalars; i++)
-        if (w->scalar_shadow[i]) {
-            const bl_view v = bl_view_run(c->scalar[i].address, c->size);
-            const char *bad = bl_prints_check(w->scalar_region[i], &v);
-            if (bad) {
-                bl_changed(t, w->scalar_region[i], bad, bl_describe_call(t, c, text));
-                return false;
-            }
-        }
-    return true;
-}
-
-static void mark_seen(bl_region *r, const bl_view *v)
-{
-    for (int64_t j = 0; j < v->columns; j++) {
-        const size_t from = bl_unit(r, bl_view_column(v, j));
-        bl_bits_set(r->seen, from, from + ((size_t)v->column >> r->shift));
-    }
-}
-
-static void verify_after(const bl_call *c, const bl_touch *w)
-{
-    for (int i = 0; i < bl_routine_table[c->routine]->n_operands; i++) {
-        bl_region *r = w->region[i];
-        if (!r)
-            continue;
-        const bl_view v = bl_touched_view(w, i);
-        mark_seen(r, &v);
-        if (w->plan->access.write & BL_OPERAND(i)) {
-            if (r->duplicated)
-                bl_prints_stamp(r, &v);
-            else
-                bl_prints_drop(r, &v);
-        }
-    }
-    for (int i = 0; i < bl_routine_table[c->routine]->n_scalars; i++)
-        if (w->scalar_shadow[i]) {
-            const bl_view v = bl_view_run(c->scalar[i].address, c->size);
-            mark_seen(w->scalar_region[i], &v);
-        }
 }
 
 /* ---- the layer */
@@ -318,7 +245,7 @@ static void note_returned(blasad_tape *t, const bl_call *c, const void *p)
 {
     const bl_complex x = bl_load(c->type, p);
     if (bl_is_telling(x) && !bl_set_add(&t->returned, bl_number_key(c->width, x)))
-        out_of_memory(t);
+        bl_out_of_memory(t);
 }
 
 static inline void look_at_returned(blasad_tape *t, const bl_call *c, unsigned outputs)
@@ -352,23 +279,25 @@ BL_HOT enum bl_seen before(blasad_tape *t, const bl_call *c, const bl_family *f)
         return touched == BL_TOUCHED_BAD_CALL ? BL_ILLEGAL : BL_SEEN;
     const bl_plan *p = w.plan;
     const bool verify = !(t->options & BLASAD_NO_VERIFY);
-    if (verify && !verify_before(t, c, bl_publish(t, &w)))
+    if (verify && !bl_verify_before(t, c, bl_publish(t, &w)))
         return BL_SEEN;
-    if (t->at == t->end && !more_records(t)) {
-        out_of_memory(t);
+    if ((!w.plain && !bl_end_twins(t, c, &w)) || !bl_more_records(t)) {
+        bl_out_of_memory(t);
         return BL_SEEN;
     }
     bl_record *r = t->at;
-    if (!keep(t, c, f, &w, r) || !(p->active || note_scratch(t, c, bl_publish(t, &w)))) {
-        out_of_memory(t);
+    if (!keep(t, c, f, &w, r)) {
+        bl_out_of_memory(t);
         return BL_SEEN;
     }
     t->at = r + 1;
     t->count++;
     if (w.assumed)
         t->assuming++;
-    if (t->mode == BLASAD_FORWARD)
-        bl_tangent_call(t, c, bl_publish(t, &w));
+    if (t->mode == BLASAD_FORWARD && (r->shadowed & r->write) && !bl_tangent_call(t, c, r)) {
+        bl_out_of_memory(t);
+        return BL_SEEN;
+    }
     if (!p->after)
         return BL_SEEN;
     if (verify || p->timed) {
@@ -388,11 +317,13 @@ BL_HOT enum bl_seen before(blasad_tape *t, const bl_call *c, const bl_family *f)
 #define BEFORE(name, NAME)                                                                                             \
     static enum bl_seen before_##name(blasad_tape *t, const bl_call *c) { return before(t, c, &bl_family_##name); }
 BL_EACH_ROUTINE(BEFORE)
+BL_EACH_KERNEL(BEFORE)
 
 enum bl_seen bl_tape_before(bl_layer *self, const bl_call *c)
 {
 #define HANDLER(name, NAME) [BL_##NAME] = before_##name,
-    static enum bl_seen (*const handlers[BL_FIRST_KERNEL])(blasad_tape *, const bl_call *) = {BL_EACH_ROUTINE(HANDLER)};
+    static enum bl_seen (*const handlers[BL_ROUTINES])(blasad_tape *, const bl_call *) = {
+        BL_EACH_ROUTINE(HANDLER) BL_EACH_KERNEL(HANDLER)};
     blasad_tape *t = (blasad_tape *)self;
     if (atomic_load_explicit(&t->error, memory_order_relaxed) == BLASAD_OK)
         return handlers[c->routine](t, c);
@@ -404,9 +335,9 @@ void bl_tape_after(bl_layer *self, const bl_call *c)
     blasad_tape *t = (blasad_tape *)self;
     const bl_touch *w = &t->touch;
     if (w->plan->timed)
-        w->record->seconds = (float)(now() - w->start);
+        t->extra[w->record->extra - 1].seconds = (float)(now() - w->start);
     if (!(t->options & BLASAD_NO_VERIFY))
-        verify_after(c, w);
+        bl_verify_after(t, c, w);
     if (w->plan->active)
         look_at_returned(t, c, w->plan->single);
 }

@@ -11,6 +11,7 @@
 #include "rules.h"
 #include "set.h"
 #include "snapshot.h"
+#include "window.h"
 
 /* One call. Two cache lines; dimensions beyond 32 bits and what active scalars need live in an extra (bl_extra). */
 typedef struct bl_record {
@@ -18,17 +19,18 @@ typedef struct bl_record {
     char flag[BL_MAX_FLAGS];
     uint8_t row_major : 1, active : 1, wide : 1;
     uint8_t read : 3, write : 3;
-    uint8_t assumed; /* operands taken for constant */
+    uint8_t shadowed : 3, assumed : 3; /* operands with a shadow; taken for constant */
     uint16_t symbol, backend;
-    float seconds;
     const void *caller;
     void *base[BL_MAX_OPERANDS];
     bl_complex scalar[BL_MAX_SCALARS];
     int32_t dim[BL_MAX_DIMS];
     int32_t ld[BL_MAX_OPERANDS];
-    uint32_t place[BL_MAX_OPERANDS]; /* region id; BL_COPY | index of a copy; 0: neither */
+    uint32_t place[BL_MAX_OPERANDS]; /* region id; BL_PARTS: it has several owners; 0: not accessed */
     uint32_t saved, extra;           /* 1 + index into the tape's arrays; 0: none */
 } bl_record;
+
+_Static_assert(sizeof(bl_record) == 128, "two cache lines");
 
 /* What follows from the shape of a call alone, its flags, sizes and scalars, whatever memory it is about. Loops repeat
  * shapes, so a tape keeps the plan of each routine's last call. */
@@ -51,9 +53,8 @@ typedef struct bl_plan {
     bool timed;       /* long enough for two clock readings */
     bool extra;       /* a record needs more than fits (bl_extra) */
 
-    unsigned duplicated; /* operands in duplicated memory: what the rest is for */
+    unsigned shadowed;   /* operands with a shadow: what the rest is for */
     unsigned active;     /* operands and scalars with a shadow that are read */
-    unsigned cut;        /* outputs that would take active values where no shadow is */
     unsigned needs;      /* operands whose values the adjoint needs */
     bool after;          /* there is something to do after the call */
 } bl_plan;
@@ -61,10 +62,11 @@ typedef struct bl_plan {
 /* What a call on its way through a tape touches. */
 typedef struct bl_touch {
     char *base[BL_MAX_OPERANDS];
-    bl_region *region[BL_MAX_OPERANDS]; /* NULL: not accessed, or undeclared */
-    bl_region *scalar_region[BL_MAX_SCALARS];
-    void *scalar_shadow[BL_MAX_SCALARS]; /* NULL: constant, or without influence */
-    unsigned assumed;                    /* operands that nobody declared */
+    bl_region *region[BL_MAX_OPERANDS];       /* NULL: not accessed; &bl_mixed: several owners */
+    bl_region *scalar_region[BL_MAX_SCALARS]; /* NULL: constant; &bl_mixed: several owners, one with a shadow */
+    unsigned scalars;                         /* with a shadow, and of influence */
+    unsigned assumed;                         /* operands that nobody declared */
+    bool plain;                               /* all of it lies in single annotations */
     const bl_plan *plan;
     bl_record *record;
     double start; /* of timed calls */
@@ -78,12 +80,14 @@ static inline bl_view bl_touched_view(const bl_touch *w, int i)
     return v;
 }
 
-#define BL_COPY (UINT32_C(1) << 31)
+#define BL_PARTS UINT32_MAX
 
 typedef struct bl_extra {
     int64_t dim[BL_MAX_DIMS], ld[BL_MAX_OPERANDS];
-    void *scalar_shadow[BL_MAX_SCALARS]; /* NULL: constant */
     void *scalar_address[BL_MAX_SCALARS];
+    uint32_t scalar_place[BL_MAX_SCALARS]; /* as in a record; 0: constant */
+    void *cell[BL_MAX_SCALARS];            /* its value for outer tapes, NULL where none is open */
+    float seconds;                         /* negative: not timed */
 } bl_extra;
 
 enum { BL_RECORDS_PER_CHUNK = BL_CHUNK / sizeof(bl_record) };
@@ -103,25 +107,23 @@ struct blasad_tape {
     bl_record *at, *end; /* where the next record goes */
     bl_record **chunk;
     size_t chunks, chunk_capacity, count;
-    bl_plan plan[BL_FIRST_KERNEL];
+    bl_plan plan[BL_ROUTINES];
     bl_touch touch; /* of the call in progress */
     bl_extra *extra;
     size_t extras, extra_capacity;
     bl_save **save;
     size_t saves, save_capacity;
-    bl_copies copies;
     bl_arena values;
     bl_set returned;  /* active numbers that calls wrote as one-element outputs: they may come back by value (8) */
-    bl_set addresses; /* where constant scalars were read: memory that is touched */
     const void *constant[BL_MAX_SCALARS]; /* where the last constant scalars were: nobody annotated that memory */
     int constant_type;                    /* what type they had */
     bl_key last_returned;                 /* what was added last, by its bytes in memory */
-    bl_view *scratch;                     /* undeclared memory that recorded calls wrote: constant, but no assumption */
-    size_t scratches, scratch_capacity;
-    size_t assuming;   /* calls that took an operand for constant */
-    size_t undeclared; /* operands in memory that nobody had annotated */
+    size_t assuming; /* calls that took an operand for constant */
     size_t saved_bytes;
     size_t workspace; /* the most that an adjoint needs */
+    char *work;       /* of that size while tangents are made or adjoints replayed */
+    size_t work_size;
+    unsigned long serial; /* tapes in the order in which they were started, from 1 */
     char *unexplained;
 };
 
@@ -133,24 +135,37 @@ static inline bl_key bl_number_key(int width, bl_complex x)
 /* 0 and +-1 are in every program: their bits tell nothing. */
 static inline bool bl_is_telling(bl_complex x) { return x.im != 0 || (x.re != 0 && x.re != 1 && x.re != -1); }
 
+static inline int bl_batch(const blasad_tape *t) { return t->regions.batch ? t->regions.batch : 1; }
+/* Where a call's bytes are copied from here on: by the layers below this tape, if there are any. */
+static inline bl_path bl_path_below(const blasad_tape *t, const bl_call *c)
+{
+    return (bl_path){.below = t->layer.below, .backend = c->backend, .symbol = c->symbol};
+}
+
 /* tangent.c */
-void bl_tangent_call(blasad_tape *t, const bl_call *c, const bl_touch *w);
+bool bl_tangent_call(blasad_tape *t, const bl_call *c, const bl_record *r);
 /* replay.c */
 int bl_replay(blasad_tape *t);
 
 /* record.c */
 const bl_record *bl_record_at(const blasad_tape *t, size_t index);
 void bl_unpack(const blasad_tape *t, const bl_record *r, bl_call *c);
+static inline const bl_extra *bl_extra_of(const blasad_tape *t, const bl_record *r)
+{
+    return r->extra ? &t->extra[r->extra - 1] : NULL;
+}
 /* Leaves an error on the tape, unless there is one. */
 void bl_tape_fail(blasad_tape *t, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* "dgemm (call 3, through scipy_dgemm_)" */
 const char *bl_describe_call(const blasad_tape *t, const bl_call *c, char buffer[static 128]);
-/* The last recorded call before `before` that touched the number at p, as index; `before` if there is none. */
-size_t bl_last_touching(const blasad_tape *t, const char *p, int width, size_t before);
-void bl_changed(blasad_tape *t, const bl_region *r, const char *p, const char *when);
+void bl_out_of_memory(blasad_tape *t);
+/* Room for one more at t->at; false if memory is short. */
+bool bl_more_records(blasad_tape *t);
 enum bl_seen bl_tape_before(bl_layer *self, const bl_call *c);
 void bl_tape_after(bl_layer *self, const bl_call *c);
 void bl_tape_refused(bl_layer *self, const bl_call *c, int argument);
+void bl_tape_rewritten(bl_layer *self, const bl_call *c);
+void bl_tape_forget(bl_layer *self, char *lo, char *hi);
 
 /* Other threads have open tapes: if this call touches memory that is active on one, that tape gets an ActivityError
  * (9). */

@@ -5,6 +5,7 @@
 
 #include "arena.h"
 #include "error.h"
+#include "window.h"
 
 /* ---- the index */
 
@@ -63,34 +64,17 @@ static size_t last_before(const bl_index *x, const char *hi)
 
 /* ---- a new region from an array */
 
-/* Calls for each run of `run` contiguous bytes: sets the bits of its units. False if one was set before. */
-static bool set_members(bl_region *r, int ndim, const int64_t *shape, const int64_t *strides, int64_t run)
-{
-    int64_t at[BL_MAX_AXES] = {0};
-    char *p = r->lo;
-    for (;;) {
-        size_t from = bl_unit(r, p), to = from + ((size_t)run >> r->shift);
-        if (bl_bits_next(r->member, from, to, 0) != to)
-            return false;
-        bl_bits_set(r->member, from, to);
-        int d = 0;
-        while (d < ndim && at[d] == shape[d] - 1) {
-            p -= at[d] * strides[d];
-            at[d++] = 0;
-        }
-        if (d == ndim)
-            return true;
-        at[d]++;
-        p += strides[d];
-    }
-}
-
 static void discard(bl_region *r)
 {
     if (!r)
         return;
+    if (r->window) {
+        bl_window_free(r);
+        return;
+    }
     if (r->need != &r->need_small)
         free(r->need);
+    free(r->more);
     free(r->member);
     free(r->print);
     free(r->seen);
@@ -101,13 +85,9 @@ static void discard(bl_region *r)
     free(r);
 }
 
-/* *out NULL and BLASAD_OK for an array without elements. */
-static int build(const bl_array *x, const char *label, bl_region **out)
+int bl_axes_of(const bl_array *x, const char *label, bl_axes *a)
 {
-    int64_t shape[BL_MAX_AXES], stride[BL_MAX_AXES], span = x->element, bytes = x->element, run = x->element;
-    char *lo = x->base;
-    int n = 0;
-    *out = NULL;
+    *a = (bl_axes){.lo = x->base, .run = x->element, .span = x->element, .bytes = x->element};
     if (x->ndim > BL_MAX_AXES)
         return bl_fail(BLASAD_VALUE, "%s has %d axes; blasad takes up to %d", label, x->ndim, BL_MAX_AXES);
     bool empty = false;
@@ -116,8 +96,10 @@ static int build(const bl_array *x, const char *label, bl_region **out)
             return bl_fail(BLASAD_VALUE, "%s has %lld elements along axis %d", label, (long long)x->shape[d], d);
         empty |= x->shape[d] == 0;
     }
-    if (empty)
+    if (empty) {
+        a->bytes = 0;
         return BLASAD_OK;
+    }
     for (int d = 0; d < x->ndim; d++) {
         int64_t s = x->strides[d], len = x->shape[d];
         if (len == 1)
@@ -133,44 +115,85 @@ static int build(const bl_array *x, const char *label, bl_region **out)
                            "numbers",
                            label, (long long)s, d, 1 << x->shift);
         if (s < 0) {
-            lo += s * (len - 1);
+            a->lo += s * (len - 1);
             s = -s;
         }
-        span += s * (len - 1);
-        bytes *= len;
-        int at = n++; /* ascending strides */
-        for (; at > 0 && stride[at - 1] > s; at--) {
-            stride[at] = stride[at - 1];
-            shape[at] = shape[at - 1];
+        a->span += s * (len - 1);
+        a->bytes *= len;
+        int at = a->n++; /* ascending strides */
+        for (; at > 0 && a->stride[at - 1] > s; at--) {
+            a->stride[at] = a->stride[at - 1];
+            a->shape[at] = a->shape[at - 1];
         }
-        stride[at] = s;
-        shape[at] = len;
+        a->stride[at] = s;
+        a->shape[at] = len;
     }
-    if (!lo)
+    if (!a->lo)
         return bl_fail(BLASAD_VALUE, "%s is a NULL pointer: there is no memory to annotate", label);
     int merged = 0;
-    while (merged < n && stride[merged] == run)
-        run *= shape[merged++];
+    while (merged < a->n && a->stride[merged] == a->run)
+        a->run *= a->shape[merged++];
+    a->n -= merged;
+    memmove(a->stride, a->stride + merged, (size_t)a->n * sizeof *a->stride);
+    memmove(a->shape, a->shape + merged, (size_t)a->n * sizeof *a->shape);
+    return BLASAD_OK;
+}
 
+bool bl_axes_next(const bl_axes *a, int from, int64_t *at, char **p)
+{
+    int d = from;
+    while (d < a->n && at[d] == a->shape[d] - 1) {
+        *p -= at[d] * a->stride[d];
+        at[d++] = 0;
+    }
+    if (d == a->n)
+        return false;
+    at[d]++;
+    *p += a->stride[d];
+    return true;
+}
+
+/* Sets the bits of all units. False if one was set before. */
+static bool set_members(bl_region *r, const bl_axes *a)
+{
+    int64_t at[BL_MAX_AXES] = {0};
+    char *p = r->lo;
+    do {
+        size_t from = bl_unit(r, p), to = from + ((size_t)a->run >> r->shift);
+        if (bl_bits_next(r->member, from, to, 0) != to)
+            return false;
+        bl_bits_set(r->member, from, to);
+    } while (bl_axes_next(a, 0, at, &p));
+    return true;
+}
+
+/* *out NULL and BLASAD_OK for an array without elements. */
+static int build(const bl_array *x, const char *label, bl_region **out)
+{
+    bl_axes a;
+    int code = bl_axes_of(x, label, &a);
+    *out = NULL;
+    if (code != BLASAD_OK || a.bytes == 0)
+        return code;
     bl_region *r = calloc(1, sizeof *r);
     if (!r || !(r->label = strdup(label)))
         goto memory;
-    r->lo = lo;
-    r->hi = lo + span;
+    r->lo = a.lo;
+    r->hi = a.lo + a.span;
     r->width = (uint8_t)x->width;
     r->shift = (uint8_t)x->shift;
-    if (merged < n) {
+    if (a.n) {
         r->member = calloc(bl_region_words(r), sizeof *r->member);
         if (!r->member)
             goto memory;
-        if (!set_members(r, n - merged, shape + merged, stride + merged, run)) {
+        if (!set_members(r, &a)) {
             discard(r);
             return bl_fail(BLASAD_VALUE,
                            "%s overlaps itself: some of its elements share memory (sliding windows?); annotate "
                            "the array below it",
                            label);
         }
-        if (bytes == span) { /* every unit is an element after all */
+        if (a.bytes == a.span) { /* every unit is an element after all */
             free(r->member);
             r->member = NULL;
         }
@@ -235,20 +258,45 @@ static int refuse(const bl_region *r, const bl_region *q, const char *what, cons
                    r->label, what, with, q->label);
 }
 
+static bool same_shadows(const bl_region *a, const bl_region *b, int shadows)
+{
+    if (a->duplicated != b->duplicated)
+        return false;
+    for (int k = 0; a->duplicated && k < shadows; k++)
+        if (bl_delta(a, k) != bl_delta(b, k))
+            return false;
+    return true;
+}
+
+/* Shadow k of r shares no element with the primal, another shadow of r, or what others annotated. */
+static int admit_shadow(bl_regions *rs, bl_region *r, int k)
+{
+    size_t bytes;
+    bl_region *q;
+    char *dx = r->lo + bl_delta(r, k);
+    bool own = shared(r, r->lo, r, dx) > 0;
+    for (int i = 0; i < k; i++)
+        own |= shared(r, r->lo + bl_delta(r, i), r, dx) > 0;
+    if (own)
+        return bl_fail(BLASAD_VALUE,
+                       "%s: the shadow shares elements with the buffer itself or with another shadow of it; give it a "
+                       "shadow of its own (blasad.shadow(x) makes one)",
+                       r->label);
+    if ((q = first_shared(&rs->primal, r, dx, &bytes)))
+        return refuse(r, q, "shadow", "memory");
+    if ((q = first_shared(&rs->shadow, r, dx, &bytes)))
+        return refuse(r, q, "shadow", "shadow");
+    return BLASAD_OK;
+}
+
 /* *known: r says nothing new. *contains: it takes the place of smaller ones, which are marked as replaced. */
 static int admit(bl_regions *rs, bl_region *r, bool *known, bool *contains)
 {
     size_t bytes;
     bl_region *q;
     *known = *contains = false;
-    char *dx = r->lo + r->delta;
-    if (r->duplicated && shared(r, r->lo, r, dx) > 0)
-        return bl_fail(BLASAD_VALUE,
-                       "%s: the shadow shares elements with the buffer itself; give it a shadow of its own "
-                       "(blasad.shadow(x) makes one)",
-                       r->label);
     while ((q = first_shared(&rs->primal, r, r->lo, &bytes))) {
-        bool same = q->duplicated == r->duplicated && (!r->duplicated || q->delta == r->delta);
+        bool same = same_shadows(q, r, rs->batch);
         if (same && bytes == bytes_of(r)) {
             *known = true;
             return BLASAD_OK;
@@ -270,33 +318,56 @@ static int admit(bl_regions *rs, bl_region *r, bool *known, bool *contains)
     }
     if ((q = first_shared(&rs->shadow, r, r->lo, &bytes)))
         return refuse(r, q, "memory", "shadow");
-    if (r->duplicated && (q = first_shared(&rs->primal, r, dx, &bytes)))
-        return refuse(r, q, "shadow", "memory");
-    if (r->duplicated && (q = first_shared(&rs->shadow, r, dx, &bytes)))
-        return refuse(r, q, "shadow", "shadow");
-    return BLASAD_OK;
+    int code = BLASAD_OK;
+    for (int k = 0; r->duplicated && k < rs->batch && code == BLASAD_OK; k++)
+        code = admit_shadow(rs, r, k);
+    if (code == BLASAD_OK && bl_windows_seen(rs, r))
+        code = bl_fail(BLASAD_TAPE,
+                       "%s: a recorded call has touched this memory already, and took it for undeclared; annotate it "
+                       "before its first use",
+                       r->label);
+    return code;
 }
 
-int bl_regions_add(bl_regions *rs, const bl_array *x, bool duplicated, ptrdiff_t delta, const char *label,
-                   bool (*touched)(const void *tape, const bl_region *), const void *tape, bl_region **added)
+/* Room for one more region: insert() shall not fail. */
+static bool make_room(bl_regions *rs, int shadows)
+{
+    bl_index *x = &rs->shadow;
+    while (x->capacity < x->count + (size_t)shadows)
+        if (!bl_grow(&x->entry, &x->capacity, x->capacity, sizeof *x->entry))
+            return false;
+    return reserve(&rs->primal) && bl_grow(&rs->region, &rs->capacity, rs->count, sizeof *rs->region);
+}
+
+static bool take_shadows(bl_region *r, int shadows, const ptrdiff_t *delta)
+{
+    r->duplicated = shadows > 0;
+    r->delta = shadows ? delta[0] : 0;
+    if (shadows > 1) {
+        r->more = malloc((size_t)(shadows - 1) * sizeof *r->more);
+        if (!r->more)
+            return false;
+        memcpy(r->more, delta + 1, (size_t)(shadows - 1) * sizeof *r->more);
+    }
+    return true;
+}
+
+int bl_regions_add(bl_regions *rs, const bl_array *x, int shadows, const ptrdiff_t *delta, const char *label,
+                   bl_region **added)
 {
     bl_region *r;
     *added = NULL;
     int code = build(x, label, &r);
     if (code != BLASAD_OK || !r)
         return code;
-    r->duplicated = duplicated;
-    r->delta = delta;
-    bool known, contains;
-    code = admit(rs, r, &known, &contains);
-    if (code == BLASAD_OK && !known && touched(tape, r))
-        code = bl_fail(BLASAD_TAPE,
-                       "%s: a recorded call has touched this memory already, and took it for constant; annotate it "
-                       "before its first use",
-                       label);
-    if (code == BLASAD_OK && !known &&
-        (!reserve(&rs->primal) || !reserve(&rs->shadow) ||
-         !bl_grow(&rs->region, &rs->capacity, rs->count, sizeof *rs->region)))
+    if (shadows)
+        rs->batch = shadows;
+    bool known = false, contains = false;
+    if (!take_shadows(r, shadows, delta))
+        code = bl_fail(BLASAD_MEMORY, "no memory to annotate %s", label);
+    else
+        code = admit(rs, r, &known, &contains);
+    if (code == BLASAD_OK && !known && !make_room(rs, shadows))
         code = bl_fail(BLASAD_MEMORY, "no memory to annotate %s", label);
     for (size_t i = 0; contains && i < rs->count; i++) {
         bl_region *q = rs->region[i];
@@ -304,7 +375,8 @@ int bl_regions_add(bl_regions *rs, const bl_array *x, bool duplicated, ptrdiff_t
             q->replaced = q->gone; /* those of earlier annotations stay replaced */
         } else if (q->replaced && !q->gone) {
             withdraw(&rs->primal, q);
-            withdraw(&rs->shadow, q);
+            for (int k = 0; k < shadows; k++)
+                withdraw(&rs->shadow, q);
             q->gone = true;
         }
     }
@@ -319,8 +391,8 @@ int bl_regions_add(bl_regions *rs, const bl_array *x, bool duplicated, ptrdiff_t
     rs->lo = rs->lo && rs->lo < r->lo ? rs->lo : r->lo;
     rs->hi = rs->hi > r->hi ? rs->hi : r->hi;
     insert(&rs->primal, r->lo, r);
-    if (duplicated)
-        insert(&rs->shadow, r->lo + delta, r);
+    for (int k = 0; k < shadows; k++)
+        insert(&rs->shadow, r->lo + bl_delta(r, k), r);
     *added = r;
     return BLASAD_OK;
 }
@@ -330,6 +402,7 @@ void bl_regions_free(bl_regions *rs)
     for (size_t i = 0; i < rs->count; i++)
         discard(rs->region[i]);
     free(rs->region);
+    free(rs->window);
     free(rs->primal.entry);
     free(rs->shadow.entry);
     *rs = (bl_regions){0};
@@ -352,6 +425,30 @@ int64_t bl_region_owned(const bl_region *r, const bl_view *v)
         bytes += straddles ? units > 0 : units * unit;
     }
     return bytes;
+}
+
+bl_region *bl_regions_owner(const bl_regions *rs, char *p, char *limit, char **end)
+{
+    const bl_index *x = &rs->primal;
+    size_t i = upper(x, p);
+    *end = limit;
+    if (i < x->count && x->entry[i].lo < *end)
+        *end = x->entry[i].lo; /* the first unit of a region is an element */
+    for (; i > 0 && x->entry[i - 1].reach > p; i--) {
+        bl_region *r = x->entry[i - 1].region;
+        if (r->hi <= p)
+            continue;
+        const size_t unit = bl_unit(r, p), units = bl_region_units(r);
+        const bool own = !r->member || (r->member[unit / 64] >> unit % 64 & 1);
+        const size_t to = r->member ? bl_bits_next(r->member, unit, units, own ? ~UINT64_C(0) : 0) : units;
+        char *stop = r->lo + (to << r->shift);
+        if (own) {
+            *end = stop < limit ? stop : limit;
+            return r;
+        }
+        *end = stop < *end ? stop : *end;
+    }
+    return NULL;
 }
 
 bl_region bl_mixed;

@@ -1,11 +1,13 @@
-/* Annotated memory: which elements, where their shadow is, and what the tape knows of each element.
+/* Memory: which elements are whose, where their shadows are, and what the tape knows of each element.
  *
- * A region is one annotation. Its elements are counted in units, real numbers of 4 or 8 bytes, from its lowest address;
- * where it does not own every unit up to its highest, `member` says which. State is per unit and nowhere else:
+ * A region is one annotation, or a window of undeclared memory (window.h). Its elements are counted in units, real
+ * numbers of 4 or 8 bytes, from its lowest address; where it does not own every unit up to its highest, `member` says
+ * which. State is per unit and nowhere else:
  *
- *   need   the present content is needed by the adjoint of a recorded call (snapshot.h)
+ *   need   the present content is needed by the adjoint of a recorded call (annotations; snapshot.h)
  *   print  fingerprint of what the last recorded event left (fingerprint.h; only to verify)
- *   seen   a recorded call has accessed it (only to verify)
+ *   seen   a recorded call has accessed it (windows, and to verify)
+ *   live, known, have, kept   of windows (window.h)
  *   moved, mirror   while replaying: the content at the time that is being replayed (snapshot.h)
  *
  * Regions belong to their tape and to its thread. Other threads read the index under bl_regions.lock (record.c's
@@ -18,11 +20,15 @@
 
 typedef struct bl_region {
     char *lo, *hi;
-    ptrdiff_t delta;     /* shadow address - primal address */
+    ptrdiff_t delta;     /* shadow address - primal address; of the first shadow of a batch */
+    ptrdiff_t *more;     /* the same of the others */
+    int shadows;         /* of a window: how many were made */
     uint64_t *member;    /* NULL: every unit is an element */
     uint64_t *need;      /* NULL until something is needed */
     uint64_t need_small; /* where `need` points for regions of up to 64 units: one cache line less */
     bool duplicated;
+    bool window;     /* of undeclared memory; not duplicated */
+    bool lived;      /* a window: some of it was live */
     bool touched;    /* by a recorded call */
     uint8_t width;   /* of its real numbers; 0 until the first call tells */
     uint8_t shift;   /* a unit is 1 << shift bytes */
@@ -37,7 +43,15 @@ typedef struct bl_region {
     uint64_t *moved;
     char *mirror;
     char *label;
+    uint64_t *live, *known, *have; /* of windows */
+    char *kept;
+    char *used_lo, *used_hi; /* of a window: the part that was ever live */
+    struct bl_region *twin;  /* the window of the same memory for numbers of the other width, or NULL */
 } bl_region;
+
+static inline ptrdiff_t bl_delta(const bl_region *r, int shadow) { return shadow ? r->more[shadow - 1] : r->delta; }
+/* Where the values are that no save moved: in place, or where they were kept. */
+static inline ptrdiff_t bl_source(const bl_region *r) { return r->window ? r->kept - r->lo : 0; }
 
 typedef struct bl_entry {
     char *lo;
@@ -51,7 +65,7 @@ typedef struct bl_index {
     size_t count, capacity;
 } bl_index;
 
-enum { BL_MAX_AXES = 64 };
+enum { BL_MAX_AXES = 64, BL_MAX_BATCH = 1024 };
 enum { BL_SLOTS = BL_MAX_OPERANDS + BL_MAX_SCALARS };
 
 /* Where the last search ended: the number of entries with lo <= the address. What lies inside the last of those
@@ -67,8 +81,12 @@ typedef struct bl_regions {
     bl_region **region; /* by id - 1 */
     size_t count, capacity;
     bl_index primal, shadow;
-    char *lo, *hi;          /* all primal memory lies between */
+    int batch;              /* shadows of each annotation; 0: none has been annotated yet */
+    bool batched;           /* they were given as a batch, be it one of one */
+    char *lo, *hi;          /* all annotated memory lies between */
     bl_hint hint[BL_SLOTS]; /* where each argument position was found last */
+    bl_region **window;
+    size_t windows, window_capacity;
 } bl_regions;
 
 /* What a search returns where some, but not all, elements are owned by one region. */
@@ -83,12 +101,28 @@ typedef struct bl_array {
     const int64_t *shape, *strides;
 } bl_array;
 
-/* Adds an annotation (delta is ignored for constant ones). *added is the new region, or NULL where nothing is new: an
+/* The same in order of addresses: runs of contiguous bytes, repeated along `n` axes of ascending strides. */
+typedef struct bl_axes {
+    char *lo;
+    int64_t run, span, bytes; /* bytes: of all elements, 0 if there are none */
+    int n;
+    int64_t shape[BL_MAX_AXES], stride[BL_MAX_AXES];
+} bl_axes;
+
+/* A blasad_code; `label` names the array in errors. */
+int bl_axes_of(const bl_array *x, const char *label, bl_axes *a);
+/* From the place `at` (indices from axis `from` on, zeros at first) with address *p to the next one; false at the end. */
+bool bl_axes_next(const bl_axes *a, int from, int64_t *at, char **p);
+
+/* Adds an annotation with as many shadows as delta has, none for constant memory. *added is the new region, or NULL where nothing is new: an
  * array without elements, an annotation given twice, a part of one. `touched` says whether recorded calls have touched
  * elements of it that nobody had annotated. Returns a blasad_code. */
-int bl_regions_add(bl_regions *rs, const bl_array *x, bool duplicated, ptrdiff_t delta, const char *label,
-                   bool (*touched)(const void *tape, const bl_region *), const void *tape, bl_region **added);
+int bl_regions_add(bl_regions *rs, const bl_array *x, int shadows, const ptrdiff_t *delta, const char *label,
+                   bl_region **added);
 void bl_regions_free(bl_regions *rs);
+
+/* The annotation that owns the byte at p, or NULL. *end, p < *end <= limit: how far that is so without a break. */
+bl_region *bl_regions_owner(const bl_regions *rs, char *p, char *limit, char **end);
 
 /* The region that owns all elements of `v`, NULL if none is owned, &bl_mixed in between. */
 bl_region *bl_regions_search(bl_regions *rs, const bl_view *v, int slot);
@@ -142,6 +176,11 @@ static inline size_t bl_bits_count(const uint64_t *bits, size_t from, size_t to)
     size_t n = 0;
     BL_EACH_WORD(from, to, n += (size_t)__builtin_popcountll(bits[word] & mask))
     return n;
+}
+
+static inline void bl_bits_clear(uint64_t *bits, size_t from, size_t to)
+{
+    BL_EACH_WORD(from, to, bits[word] &= ~mask)
 }
 
 /* Smallest set (or, with `flip` all ones, clear) bit in [from, to), else to. */

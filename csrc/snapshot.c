@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "window.h"
+
 bool bl_need_begin(bl_region *r)
 {
     r->need = bl_region_units(r) <= 64 ? &r->need_small : calloc(bl_region_words(r), sizeof *r->need);
@@ -20,7 +22,27 @@ bool bl_need_begin(bl_region *r)
         }                                                                                                              \
     }
 
-bool bl_save_under(bl_arena *values, bl_region *r, const bl_view *v, bl_save **out, size_t *bytes)
+static void copy(const bl_path *below, const bl_region *r, char *to, const char *from, size_t units)
+{
+    if (!below->below) {
+        memcpy(to, from, units << r->shift);
+        return;
+    }
+    const int64_t m = (int64_t)units;
+    bl_mcopy(below, r->shift == 3 ? BL_D : BL_S, m, 1, (bl_matrix){(char *)(uintptr_t)from, m}, (bl_matrix){to, m});
+}
+
+static bl_save *new_save(bl_arena *values, bl_region *r, size_t runs, size_t units)
+{
+    bl_save *s = bl_arena_take(values, sizeof *s + runs * sizeof *s->run);
+    char *to = s && units ? bl_arena_take(values, units << r->shift) : NULL;
+    if (!s || (units && !to))
+        return NULL;
+    *s = (bl_save){.region = r, .run = (void *)(s + 1), .values = to};
+    return s;
+}
+
+bool bl_save_under(bl_arena *values, const bl_path *below, bl_region *r, const bl_view *v, bl_save **out)
 {
     size_t runs = 0, units = 0;
     *out = NULL;
@@ -29,103 +51,98 @@ bool bl_save_under(bl_arena *values, bl_region *r, const bl_view *v, bl_save **o
     EACH_NEEDED_RUN(r, v, (runs++, units += end - from))
     if (runs == 0)
         return true;
-    bl_save *s = bl_arena_take(values, sizeof *s + runs * sizeof *s->run);
-    char *to = s ? bl_arena_take(values, units << r->shift) : NULL;
-    if (!to)
+    bl_save *s = new_save(values, r, runs, units);
+    if (!s)
         return false;
-    *s = (bl_save){NULL, r, 0, (void *)(s + 1), to};
+    char *to = s->values;
     EACH_NEEDED_RUN(r, v, {
-        memcpy(to, r->lo + (from << r->shift), (end - from) << r->shift);
+        copy(below, r, to, r->lo + (from << r->shift), end - from);
         to += (end - from) << r->shift;
         s->run[s->runs].from = from;
         s->run[s->runs++].count = end - from;
         BL_EACH_WORD(from, end, r->need[word] &= ~mask)
     })
     r->saved_from = true;
-    *bytes += units << r->shift;
+    s->bytes = units << r->shift;
     *out = s;
     return true;
 }
 
-/* ---- copies of undeclared memory */
-
-static bool same_view(const bl_view *a, const bl_view *b)
+/* The next run of units in [*from, last) that were kept with other bytes; its end, *from = last if there is none. To an
+ * outer tape equal bytes may have different derivatives, so under one whatever was kept before is another value. */
+static size_t next_changed(const bl_region *r, bool nested, size_t *from, size_t last)
 {
-    return a->base == b->base && a->column == b->column && a->stride == b->stride && a->columns == b->columns;
+    const size_t width = (size_t)1 << r->shift;
+    const ptrdiff_t kept = bl_source(r);
+#define CHANGED(u)                                                                                                     \
+    ((r->have[(u) / 64] >> (u) % 64 & 1) &&                                                                            \
+     (nested || memcmp(r->lo + ((u) << r->shift), r->lo + ((u) << r->shift) + kept, width) != 0))
+    size_t u = *from;
+    while (u < last && !CHANGED(u))
+        u++;
+    *from = u;
+    while (u < last && CHANGED(u))
+        u++;
+#undef CHANGED
+    return u;
 }
 
-static size_t hash(const bl_view *v, size_t buckets)
+/* The units are kept already, with the bytes that they have now. */
+static bool all_kept(const bl_region *r, size_t first, size_t last)
 {
-    uint64_t h = (uint64_t)(uintptr_t)v->base;
-    h = (h ^ (uint64_t)v->column) * UINT64_C(0x9E3779B97F4A7C15);
-    h = (h ^ (uint64_t)v->stride ^ ((uint64_t)v->columns << 32)) * UINT64_C(0x9E3779B97F4A7C15);
-    return (size_t)(h >> 20) & (buckets - 1);
+    char *at = r->lo + (first << r->shift);
+    return bl_bits_next(r->have, first, last, ~UINT64_C(0)) == last &&
+           memcmp(at, at + bl_source(r), (last - first) << r->shift) == 0;
 }
 
-static size_t bucket_of(const bl_copies *cs, const bl_view *v)
+bool bl_keep_read(bl_arena *values, const bl_path *below, bl_region *r, const bl_view *v, bl_save **out)
 {
-    size_t b = hash(v, cs->buckets);
-    while (cs->bucket[b] && !same_view(&cs->copy[cs->bucket[b] - 1].of, v))
-        b = (b + 1) & (cs->buckets - 1);
-    return b;
-}
-
-static bool more_buckets(bl_copies *cs)
-{
-    if (cs->count * 2 < cs->buckets)
-        return true;
-    bl_copies larger = *cs;
-    larger.buckets = cs->buckets ? cs->buckets * 2 : 64;
-    larger.bucket = calloc(larger.buckets, sizeof *larger.bucket);
-    if (!larger.bucket)
+    *out = NULL;
+    if (!bl_window_keep(r))
         return false;
-    for (size_t i = 0; i < cs->count; i++) /* later copies of a view replace earlier ones */
-        larger.bucket[bucket_of(&larger, &cs->copy[i].of)] = (uint32_t)i + 1;
-    free(cs->bucket);
-    *cs = larger;
-    return true;
-}
-
-static bool unchanged(const bl_copy *c)
-{
-    for (int64_t j = 0; j < c->of.columns; j++)
-        if (memcmp(c->values + j * c->of.column, bl_view_column(&c->of, j), (size_t)c->of.column) != 0)
-            return false;
-    return true;
-}
-
-bool bl_copy_of(bl_copies *cs, bl_arena *values, const bl_view *v, size_t call, size_t *index, size_t *bytes)
-{
-    if (!more_buckets(cs))
-        return false;
-    size_t b = bucket_of(cs, v);
-    if (cs->bucket[b] && unchanged(&cs->copy[cs->bucket[b] - 1])) {
-        *index = cs->bucket[b] - 1;
+    const size_t first = bl_unit(r, v->base), last = first + ((size_t)v->column >> r->shift);
+    const bool nested = below->below;
+    if (!nested && all_kept(r, first, last))
         return true;
+    size_t runs = 0, units = 0;
+    for (size_t from = first, end; end = next_changed(r, nested, &from, last), from < last; from = end) {
+        runs++;
+        units += end - from;
     }
-    char *to = bl_arena_take(values, (size_t)bl_view_bytes(v));
-    if (!to || cs->count >= UINT32_MAX / 2 || !bl_grow(&cs->copy, &cs->capacity, cs->count, sizeof *cs->copy))
+    bl_save *s = new_save(values, r, runs, units);
+    if (!s)
         return false;
-    for (int64_t j = 0; j < v->columns; j++)
-        memcpy(to + j * v->column, bl_view_column(v, j), (size_t)v->column);
-    cs->copy[cs->count] = (bl_copy){*v, to, call};
-    *index = cs->count++;
-    cs->bucket[b] = (uint32_t)cs->count;
-    *bytes += (size_t)bl_view_bytes(v);
+    s->by_read = true;
+    const ptrdiff_t kept = bl_source(r);
+    char *to = s->values;
+    for (size_t from = first, end; end = next_changed(r, nested, &from, last), from < last; from = end) {
+        char *at = r->lo + (from << r->shift);
+        copy(below, r, to, at + kept, end - from);
+        copy(below, r, at + kept, at, end - from);
+        to += (end - from) << r->shift;
+        s->run[s->runs].from = from;
+        s->run[s->runs++].count = end - from;
+        s->bytes += (end - from) << r->shift;
+        r->saved_from = true;
+    }
+    for (size_t u = bl_bits_next(r->have, first, last, ~UINT64_C(0)), end; u < last;
+         u = bl_bits_next(r->have, end, last, ~UINT64_C(0))) {
+        end = bl_bits_next(r->have, u, last, 0);
+        char *at = r->lo + (u << r->shift);
+        copy(below, r, at + kept, at, end - u);
+        bl_bits_set(r->have, u, end);
+        s->bytes += (end - u) << r->shift;
+    }
+    *out = s;
     return true;
-}
-
-void bl_copies_free(bl_copies *cs)
-{
-    free(cs->copy);
-    free(cs->bucket);
-    *cs = (bl_copies){0};
 }
 
 /* ---- replay */
 
 bool bl_mirror_begin(bl_region *r)
 {
+    if (r->window)
+        return bl_window_mirror(r);
     size_t bytes = bl_region_words(r) * sizeof *r->moved;
     if (!r->moved)
         r->moved = malloc(bytes);
@@ -137,22 +154,23 @@ bool bl_mirror_begin(bl_region *r)
     return true;
 }
 
-void bl_mirror_back(const bl_save *s)
+void bl_mirror_back(const bl_path *below, const bl_save *s)
 {
     bl_region *r = s->region;
     const char *from = s->values;
     for (size_t i = 0; i < s->runs; i++) {
         size_t u = s->run[i].from, n = s->run[i].count;
-        memcpy(r->mirror + (u << r->shift), from, n << r->shift);
+        copy(below, r, r->mirror + (u << r->shift), from, n);
         bl_bits_set(r->moved, u, u + n);
         from += n << r->shift;
     }
 }
 
-char *bl_mirror_value(bl_region *r, const bl_view *v)
+char *bl_mirror_value(const bl_path *below, bl_region *r, const bl_view *v)
 {
+    const ptrdiff_t source = bl_source(r);
     if (!r->saved_from)
-        return v->base;
+        return v->base + source;
     bool some = false, all = true;
     for (int64_t j = 0; j < v->columns; j++) {
         size_t from = bl_unit(r, bl_view_column(v, j)), to = from + ((size_t)v->column >> r->shift);
@@ -160,14 +178,14 @@ char *bl_mirror_value(bl_region *r, const bl_view *v)
         all &= bl_bits_next(r->moved, from, to, ~UINT64_C(0)) == to;
     }
     if (!some)
-        return v->base;
+        return v->base + source;
     /* What was not moved has the same content now as then: completing the mirror with it is right until an earlier
      * write is passed, and that one lays what it saved on top. */
     for (int64_t j = 0; !all && j < v->columns; j++) {
         size_t from = bl_unit(r, bl_view_column(v, j)), to = from + ((size_t)v->column >> r->shift);
         for (size_t u = bl_bits_next(r->moved, from, to, ~UINT64_C(0)); u < to;) {
             size_t end = bl_bits_next(r->moved, u, to, 0);
-            memcpy(r->mirror + (u << r->shift), r->lo + (u << r->shift), (end - u) << r->shift);
+            copy(below, r, r->mirror + (u << r->shift), r->lo + (u << r->shift) + source, end - u);
             bl_bits_set(r->moved, u, end);
             u = bl_bits_next(r->moved, end, to, ~UINT64_C(0));
         }

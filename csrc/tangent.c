@@ -1,16 +1,15 @@
 /* Forward mode: tangents are propagated at the call, before it changes the values that they depend on. */
-#include "touch.h"
+#include "site.h"
 
-void bl_tangent_call(blasad_tape *t, const bl_call *c, const bl_touch *w)
+bool bl_tangent_call(blasad_tape *t, const bl_call *c, const bl_record *r)
 {
-    const bl_routine_spec *s = bl_routine_table[c->routine];
-    bl_site site = {.call = c, .path = {t->layer.below, c->backend, c->symbol}};
-    for (int i = 0; i < s->n_operands; i++) {
-        const bl_region *r = w->region[i];
-        site.shadow[i] = r && r->duplicated ? (char *)c->operand[i].base + r->delta : NULL;
-        site.shadow_ld[i] = c->operand[i].ld;
+    if (!bl_work_begin(t, t->layer.below))
+        return false;
+    bl_site site = {.call = c, .path = bl_path_below(t, c)};
+    for (int k = 0; k < bl_batch(t); k++) {
+        bl_site_shadows(t, r, k, &site, t->work);
+        bl_rules[c->routine]->tangent(&site);
+        bl_site_scatter(t, r, k, &site);
     }
-    for (int i = 0; i < s->n_scalars; i++)
-        site.scalar_shadow[i] = w->scalar_shadow[i];
-    bl_rules[c->routine]->tangent(&site);
+    return true;
 }

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "entry.h"
+#include "fingerprint.h"
+#include "verify.h"
 
 static const char *operand_name(const bl_call *c, int i)
 {
@@ -26,40 +28,117 @@ static const char *describe(const bl_call *c, int i, const bl_region *r, char bu
     return buffer;
 }
 
-bool bl_is_scratch(const blasad_tape *t, const bl_view *v)
+/* ---- memory that no single annotation owns */
+
+static bool out_of_memory(blasad_tape *t)
 {
-    for (size_t i = t->scratches; i-- > 0;) {
-        const bl_view *s = &t->scratch[i];
-        if (v->base >= s->base && v->end <= s->end &&
-            (s->columns == 1 || (v->base == s->base && v->stride == s->stride && v->column <= s->column)))
-            return true;
-    }
+    bl_out_of_memory(t);
     return false;
 }
 
-bl_region *bl_touch_scalar(blasad_tape *t, const bl_call *c, int i)
+/* What is known of a window's units and has changed is either active, and then an error, or known no more. */
+static bool look_for_changes(blasad_tape *t, const bl_call *c, bl_region *r, size_t from, size_t to)
+{
+    char text[128];
+    const char *bad;
+    while ((bad = bl_prints_check_bits(r, r->known, from, to))) {
+        from = bl_unit(r, bad);
+        if (bl_live_any(r, from, from + 1)) {
+            bl_changed(t, r, bad, bl_describe_call(t, c, text));
+            return false;
+        }
+        bl_bits_clear(r->known, from, from + 1);
+    }
+    return true;
+}
+
+static bool look_at_window(blasad_tape *t, const bl_call *c, bl_region *r, const bl_view *run, bool read, bl_look *k)
+{
+    const size_t from = bl_unit(r, run->base), to = from + ((size_t)run->column >> r->shift);
+    const bool odd = r->width != c->width; /* numbers of 8 bytes that are aligned to 4 */
+    const bool live = bl_live_any(r, from, to);
+    bl_bits_set(r->seen, from, to);
+    if (live && odd) {
+        bl_refuse_width(t, c, r);
+        return false;
+    }
+    if (r->twin && read) {
+        const bl_region *q = r->twin;
+        if (bl_live_any(q, bl_unit(q, run->base), ((size_t)(run->end - 1 - q->lo) >> q->shift) + 1)) {
+            bl_refuse_width(t, c, q);
+            return false;
+        }
+    }
+    if (!(t->options & BLASAD_NO_VERIFY)) {
+        if (!bl_window_print(r))
+            return out_of_memory(t);
+        if (read && !look_for_changes(t, c, r, from, to))
+            return false;
+    }
+    k->shadow |= live;
+    k->window |= !odd;
+    k->constant |= odd;
+    k->unknown |= read && bl_bits_next(r->known, from, to, ~UINT64_C(0)) < to;
+    return true;
+}
+
+bool bl_look_at(blasad_tape *t, const bl_call *c, const bl_view *v, bool read, bl_look *k)
+{
+    bl_parts parts = bl_parts_of(&t->regions, v, c->width, true);
+    bl_region *r;
+    bl_view run;
+    *k = (bl_look){.owner = NULL};
+    while (bl_parts_next(&parts, &r, &run)) {
+        k->owner = !k->owner || k->owner == r ? r : &bl_mixed;
+        if (r->window) {
+            if (!look_at_window(t, c, r, &run, read, k))
+                return false;
+            continue;
+        }
+        if (!bl_fits_width(t, c, r))
+            return false;
+        k->shadow |= r->duplicated;
+        k->constant |= !r->duplicated;
+    }
+    if (parts.short_of)
+        return out_of_memory(t);
+    if (parts.straddles) {
+        char call[128];
+        bl_tape_fail(t, BLASAD_ACTIVITY,
+                     "%s: a number of the matrix at %p lies partly in annotated memory and partly outside; annotate "
+                     "whole numbers",
+                     bl_describe_call(t, c, call), (void *)v->base);
+        return false;
+    }
+    return true;
+}
+
+bool bl_touch_scalar(blasad_tape *t, const bl_call *c, int i, bl_region **owner, unsigned *active)
 {
     char *p = c->scalar[i].address;
-    bl_region *r = NULL;
-    if (p) {
-        const bl_view v = bl_view_run(p, c->size);
-        r = bl_regions_search(&t->regions, &v, BL_SCALAR_BIT + i);
+    *owner = NULL;
+    if (!p)
+        return true;
+    const bl_view v = bl_view_run(p, c->size);
+    bl_region *r = bl_regions_search(&t->regions, &v, BL_SCALAR_BIT + i);
+    if (r && r != &bl_mixed) {
+        *owner = r;
+        *active |= r->duplicated ? BL_SCALAR(i) : 0;
+        return bl_fits_width(t, c, r);
     }
-    if (r == &bl_mixed)
-        bl_refuse_scalar(t, c, i);
-    else if (r && !bl_fits_width(t, c, r))
-        r = &bl_mixed;
-    if (r)
-        return r;
-    /* Remembered: to annotate this memory afterwards would be too late. */
-    if (p && !bl_set_add(&t->addresses, (bl_key){(uint64_t)(uintptr_t)p, 0, c->size})) {
-        bl_tape_fail(t, BLASAD_MEMORY, "no memory to record call %zu; the program went on, its gradient is lost",
-                     t->count);
-        return &bl_mixed;
+    bl_look k;
+    if (!bl_look_at(t, c, &v, true, &k))
+        return false;
+    if (k.shadow) {
+        *owner = k.owner;
+        *active |= BL_SCALAR(i);
+    } else if (k.owner->window) {
+        t->constant[i] = p;
     }
-    t->constant[i] = p;
-    return NULL;
+    return true;
 }
+
+/* ---- plans */
 
 /* Calls of fewer multiplications are not timed: two clock readings would be felt. */
 enum { TIMED = 1 << 20 };
@@ -68,7 +147,7 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
 {
     const bl_routine_spec *s = f->spec;
     double work = 1;
-    *p = (bl_plan){.type = c->type, .scalars = scalars, .access.scalars = scalars, .duplicated = ~0u};
+    *p = (bl_plan){.type = c->type, .scalars = scalars, .access.scalars = scalars, .shadowed = ~0u};
     memcpy(p->flag, c->flag, sizeof p->flag);
     for (int i = 0; i < s->n_scalars; i++) {
         p->scalar[i] = c->scalar[i].value;
@@ -89,7 +168,6 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
     memcpy(r->flag, c->flag, sizeof r->flag);
     r->read = p->access.read & 7;
     r->write = (p->access.write | p->access.result) & 7;
-    r->seconds = -1;
     for (int i = 0; i < s->n_dims; i++) {
         r->dim[i] = (int32_t)c->dim[i];
         r->wide |= c->dim[i] != r->dim[i];
@@ -108,15 +186,15 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
             p->single |= p->access.write & BL_OPERAND(i);
     }
     memcpy(r->scalar, p->scalar, sizeof r->scalar);
-    p->extra = r->wide || p->access.scalars;
+    p->extra = r->wide || p->access.scalars || p->timed;
 }
 
-void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_family *f, unsigned duplicated)
+void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_family *f, unsigned shadowed)
 {
-    p->duplicated = duplicated;
-    p->active = (p->access.read & duplicated) | p->access.scalars;
-    p->cut = p->active ? p->out & ~duplicated : 0;
+    p->shadowed = shadowed;
+    p->active = (p->access.read & shadowed) | p->access.scalars;
     p->head.active = p->active != 0;
+    p->head.shadowed = shadowed & 7;
     p->needs = t->mode == BLASAD_REVERSE ? f->needs(c, p->active) : 0; /* tangents use values at the call */
     p->after = !(t->options & BLASAD_NO_VERIFY) || p->timed || (p->single && p->active);
     size_t work = f->workspace(c, p->active);
@@ -133,57 +211,25 @@ void bl_refuse_width(blasad_tape *t, const bl_call *c, const bl_region *r)
                  bl_describe_call(t, c, call), c->width, r->label, r->width);
 }
 
-/* What looks like a part of an annotation may be a number of another width. */
-static bool refuse_other_width(blasad_tape *t, const bl_call *c, const bl_view *v)
-{
-    for (size_t i = 0; i < t->regions.count; i++) {
-        const bl_region *r = t->regions.region[i];
-        if (r->width && r->width != c->width && bl_region_owned(r, v) > 0) {
-            bl_refuse_width(t, c, r);
-            return true;
-        }
-    }
-    return false;
-}
-
-void bl_refuse_scalar(blasad_tape *t, const bl_call *c, int i)
-{
-    char call[128];
-    const bl_view v = bl_view_run(c->scalar[i].address, c->size);
-    if (refuse_other_width(t, c, &v))
-        return;
-    bl_tape_fail(t, BLASAD_NOT_YET,
-                 "%s: the scalar %s at %p lies in annotated memory only in part, which this version cannot "
-                 "follow; annotate the whole number",
-                 bl_describe_call(t, c, call), bl_routine_table[c->routine]->scalars[i], c->scalar[i].address);
-}
-
-void bl_refuse_mixed(blasad_tape *t, const bl_call *c, int i)
-{
-    char call[128], text[256];
-    const bl_view v = bl_operand_view(c, i);
-    if (refuse_other_width(t, c, &v))
-        return;
-    bl_tape_fail(t, BLASAD_NOT_YET,
-                 "%s: no single annotation covers %s, some do in part; this version follows operands that lie "
-                 "in one annotated array: annotate the array that contains the operand as a whole",
-                 bl_describe_call(t, c, call), describe(c, i, NULL, text));
-}
-
 void bl_refuse_output(blasad_tape *t, const bl_call *c, const bl_touch *w, int i)
 {
     char call[128], text[256];
     bl_describe_call(t, c, call);
-    describe(c, i, w->region[i], text);
-    if (w->region[i])
+    describe(c, i, w->region[i] == &bl_mixed ? NULL : w->region[i], text);
+    if (w->region[i]->window)
         bl_tape_fail(t, BLASAD_ACTIVITY,
-                     "%s writes active values into %s, which is annotated as constant: the gradient would be "
-                     "cut there; make it Duplicated, with a shadow (blasad.shadow(x) makes one)",
+                     "%s writes active values into %s, whose numbers are not aligned to their size; align it, or make "
+                     "it Duplicated",
+                     call, text);
+    else if (w->region[i] == &bl_mixed)
+        bl_tape_fail(t, BLASAD_ACTIVITY,
+                     "%s writes active values into %s, a part of which is annotated as constant: the gradient would be "
+                     "cut there; make that part Duplicated, with a shadow (blasad.shadow(x) makes one)",
                      call, text);
     else
         bl_tape_fail(t, BLASAD_ACTIVITY,
-                     "%s writes active values into %s, which nobody annotated; this version does not follow "
-                     "active scratch: make it Duplicated, with a shadow (blasad.shadow(x) makes one)",
+                     "%s writes active values into %s, which is annotated as constant: the gradient would be "
+                     "cut there; make it Duplicated, with a shadow (blasad.shadow(x) makes one)",
                      call, text);
 }
 
@@ -205,6 +251,8 @@ void bl_refuse_returned(blasad_tape *t, const bl_call *c, int i)
                  bl_describe_call(t, c, call), bl_routine_table[c->routine]->scalars[i], c->scalar[i].value.re);
 }
 
+static const bl_region *named(const bl_region *r) { return r == &bl_mixed ? NULL : r; }
+
 bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w)
 {
     const bl_routine_spec *s = bl_routine_table[c->routine];
@@ -222,8 +270,8 @@ bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w)
                 bl_tape_fail(t, BLASAD_ALIAS,
                              "%s: %s shares elements with %s; BLAS leaves the result undefined, so there is no "
                              "derivative: give the output memory of its own",
-                             bl_describe_call(t, c, call), describe(c, o, w->region[o], one),
-                             describe(c, i, w->region[i], two));
+                             bl_describe_call(t, c, call), describe(c, o, named(w->region[o]), one),
+                             describe(c, i, named(w->region[i]), two));
                 return false;
             }
         }
@@ -234,7 +282,7 @@ bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w)
                              "%s: the scalar %s at %p is an element of %s; BLAS leaves the result undefined, so "
                              "there is no derivative: pass a copy of the scalar",
                              bl_describe_call(t, c, call), s->scalars[i], c->scalar[i].address,
-                             describe(c, o, w->region[o], one));
+                             describe(c, o, named(w->region[o]), one));
                 return false;
             }
         }

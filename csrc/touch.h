@@ -15,19 +15,26 @@
 /* Makes a plan: for a shape and the scalars that have a shadow; and what it says for a set of operands with a shadow.
  */
 void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scalars);
-void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_family *f, unsigned duplicated);
+void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_family *f, unsigned shadowed);
 
 /* Tells the tape what is wrong with the call: that which made bl_touch_call return false. */
-void bl_refuse_scalar(blasad_tape *t, const bl_call *c, int i);
 void bl_refuse_width(blasad_tape *t, const bl_call *c, const bl_region *r);
-void bl_refuse_mixed(blasad_tape *t, const bl_call *c, int i);
 void bl_refuse_output(blasad_tape *t, const bl_call *c, const bl_touch *w, int i);
 void bl_refuse_assumed(blasad_tape *t, const bl_call *c, int i);
 void bl_refuse_returned(blasad_tape *t, const bl_call *c, int i);
 bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w);
 
-/* Was v written by recorded calls, without anything active? Then it is constant, and no assumption. */
-bool bl_is_scratch(const blasad_tape *t, const bl_view *v);
+/* What the elements of an operand are that no single annotation owns. */
+typedef struct bl_look {
+    bl_region *owner; /* a window; &bl_mixed: several owners */
+    bool shadow;      /* some have one */
+    bool window;      /* some are in undeclared memory: a call that writes active values makes them live */
+    bool constant;    /* some were annotated as constant, or cannot become live */
+    bool unknown;     /* some were not left there by a recorded call */
+} bl_look;
+
+/* False: an error was left on the tape. */
+bool bl_look_at(blasad_tape *t, const bl_call *c, const bl_view *v, bool read, bl_look *k);
 
 BL_HOT bool bl_fits_width(blasad_tape *t, const bl_call *c, bl_region *r)
 {
@@ -43,8 +50,9 @@ BL_HOT bool bl_fits_width(blasad_tape *t, const bl_call *c, bl_region *r)
     return true;
 }
 
-/* The region of a scalar, looked up; NULL: constant; &bl_mixed: an error was left on the tape. */
-bl_region *bl_touch_scalar(blasad_tape *t, const bl_call *c, int i);
+/* The owner of a scalar, NULL where it is constant and nobody annotated it; sets its bit of *active. False: an error was
+ * left on the tape. */
+bool bl_touch_scalar(blasad_tape *t, const bl_call *c, int i, bl_region **owner, unsigned *active);
 
 BL_HOT bool bl_plan_is_for(const bl_plan *p, const bl_call *c, const bl_routine_spec *s, unsigned scalars)
 {
@@ -77,26 +85,18 @@ enum bl_touched { BL_TOUCHED, BL_TOUCHED_BAD_CALL, BL_TOUCHED_ERROR /* which was
 BL_HOT enum bl_touched bl_touch_call(blasad_tape *t, const bl_call *c, const bl_family *f, bl_touch *w)
 {
     const bl_routine_spec *s = f->spec;
-    unsigned duplicated = 0, scalars = 0, assumed = 0;
+    unsigned shadowed = 0, windows = 0, constant = 0, scalars = 0, assumed = 0;
     if (t->constant_type != c->type) { /* at the same address, but of another width */
         t->constant_type = c->type;
         BL_UNROLL
-        for (int i = 0; i < s->n_scalars; i++)
+        for (int i = 0; i < BL_MAX_SCALARS; i++)
             t->constant[i] = NULL;
     }
     BL_UNROLL
     for (int i = 0; i < s->n_scalars; i++) {
         w->scalar_region[i] = NULL;
-        w->scalar_shadow[i] = NULL;
-        if (c->scalar[i].address == t->constant[i])
-            continue;
-        bl_region *r = w->scalar_region[i] = bl_touch_scalar(t, c, i);
-        if (r == &bl_mixed)
+        if (c->scalar[i].address != t->constant[i] && !bl_touch_scalar(t, c, i, &w->scalar_region[i], &scalars))
             return BL_TOUCHED_ERROR;
-        if (r && r->duplicated) {
-            w->scalar_shadow[i] = (char *)c->scalar[i].address + r->delta;
-            scalars |= BL_SCALAR(i);
-        }
     }
     bl_plan *p = &t->plan[c->routine];
     if (!bl_plan_is_for(p, c, s, scalars)) {
@@ -105,6 +105,7 @@ BL_HOT enum bl_touched bl_touch_call(blasad_tape *t, const bl_call *c, const bl_
         bl_plan_for(p, c, f, scalars);
     }
     w->plan = p;
+    w->plain = true;
     const unsigned read = p->access.read, out = p->out, all = p->all;
     BL_UNROLL
     for (int i = 0; i < s->n_operands; i++) {
@@ -117,29 +118,32 @@ BL_HOT enum bl_touched bl_touch_call(blasad_tape *t, const bl_call *c, const bl_
             const bl_view v = bl_touched_view(w, i);
             r = bl_regions_search(&t->regions, &v, i);
         }
-        if (r == &bl_mixed) {
-            bl_refuse_mixed(t, c, i);
-            return BL_TOUCHED_ERROR;
-        }
-        if (r) {
+        if (r && r != &bl_mixed) {
             if (!bl_fits_width(t, c, r))
                 return BL_TOUCHED_ERROR;
             w->region[i] = r;
-            duplicated |= (unsigned)r->duplicated << i;
-        } else if (read & BL_OPERAND(i)) {
-            const bl_view v = bl_touched_view(w, i);
-            assumed |= bl_is_scratch(t, &v) ? 0 : BL_OPERAND(i);
+            shadowed |= (unsigned)r->duplicated << i;
+            constant |= (unsigned)!r->duplicated << i;
+            continue;
         }
+        const bl_view v = bl_touched_view(w, i);
+        bl_look k;
+        if (!bl_look_at(t, c, &v, read & BL_OPERAND(i), &k))
+            return BL_TOUCHED_ERROR;
+        w->plain = false;
+        w->region[i] = k.owner;
+        shadowed |= (unsigned)k.shadow << i;
+        windows |= (unsigned)k.window << i;
+        constant |= (unsigned)k.constant << i;
+        assumed |= (unsigned)(k.unknown && c->caller) << i; /* rules read what the program's own call read */
     }
     w->assumed = assumed;
-    if (duplicated != p->duplicated)
-        bl_plan_activity(t, p, c, f, duplicated);
-    if (p->access.scalars != scalars)
-        BL_UNROLL
-    for (int i = 0; i < s->n_scalars; i++)
-        if (!(p->access.scalars & BL_SCALAR(i)))
-            w->scalar_shadow[i] = NULL;
-    if (duplicated | p->access.scalars) { /* section 5 */
+    if ((read & shadowed) | p->access.scalars)
+        shadowed |= out & windows;
+    if (shadowed != p->shadowed)
+        bl_plan_activity(t, p, c, f, shadowed);
+    w->scalars = p->access.scalars;
+    if (shadowed | p->access.scalars) { /* section 5 */
         bool overlap = false;
         BL_UNROLL
         for (int o = 0; o < s->n_operands; o++)
@@ -156,14 +160,14 @@ BL_HOT enum bl_touched bl_touch_call(blasad_tape *t, const bl_call *c, const bl_
         if (overlap && !bl_check_aliases(t, c, bl_publish(t, w)))
             return BL_TOUCHED_ERROR;
     }
-    if (p->cut) {
-        bl_refuse_output(t, c, bl_publish(t, w), __builtin_ctz(p->cut));
+    if (p->active && (out & constant)) {
+        bl_refuse_output(t, c, bl_publish(t, w), __builtin_ctz(out & constant));
         return BL_TOUCHED_ERROR;
     }
-    if (p->telling && t->returned.count)
+    if (p->telling && t->returned.count && c->caller)
         BL_UNROLL
     for (int i = 0; i < s->n_scalars; i++)
-        if ((p->telling & BL_SCALAR(i)) && !(w->scalar_region[i] && w->scalar_region[i]->duplicated) &&
+        if ((p->telling & BL_SCALAR(i)) && !(scalars & BL_SCALAR(i)) &&
             bl_set_has(&t->returned, bl_number_key(c->width, c->scalar[i].value))) {
             bl_refuse_returned(t, c, i);
             return BL_TOUCHED_ERROR;

@@ -1,0 +1,15 @@
+/* Lives of numbers in undeclared memory (semantics 1, 7): recorded calls begin them, overwriting and forgetting ends
+ * them. The end of an active life is a record of its own, which clears. */
+#ifndef BL_LIFE_H
+#define BL_LIFE_H
+
+#include "record.h"
+
+/* A recorded call leaves values in a part of a window: known ones, active or not. False if memory is short. */
+bool bl_window_mark(blasad_tape *t, bl_region *g, const bl_view *part, bool live);
+/* Ends the life of v, of which something is live. False if memory is short. */
+bool bl_end_life(blasad_tape *t, bl_region *g, const bl_view *v, uint16_t symbol);
+/* Numbers of the other width that a call overwrites: nothing is left of them. False if memory is short. */
+bool bl_end_twins(blasad_tape *t, const bl_call *c, const bl_touch *w);
+
+#endif
