@@ -171,13 +171,13 @@ class Access:
             self.needs["c"] = cells["c"]
         self.cells, self.place = cells, g.at
 
-    def error(self, active: set[str], declared: set[str]) -> str | None:
-        """The error class that the call deserves: section 5, then section 1."""
+    def error(self, active: set[str], constant: set[str]) -> str | None:
+        """The error class that the call deserves: section 5, then section 1. What is neither is undeclared."""
         inputs = set().union(*(self.reads.get(key, set()) for key in "ab"))
-        scalars = {e for s in ("alpha", "beta") for e in self.cells.get(s, ()) if e[0] in declared}
+        scalars = {e for s in ("alpha", "beta") for e in self.cells.get(s, ()) if e[0] in active | constant}
         if self.touches & _of(active, self.touches) and self.result & (inputs | scalars):
             return "AliasError"
-        if self.active and self.result - _of(active, self.result):
+        if self.active and _of(constant, self.result):
             return "ActivityError"
         return None
 

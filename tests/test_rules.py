@@ -137,8 +137,7 @@ class Trial:
         for n, x in self.memory.items():
             x[:] = before[n]
         access = Access(self.step, extended(before), self.active)
-        declared = {n for n, kind in self.activity.items() if kind != "none"}
-        expected = access.error(self.active, declared)
+        expected = access.error(self.active, {n for n, kind in self.activity.items() if kind == "const"})
 
         raised = None
         tape = Tape(mode, undeclared="constant", verify=self.verify)
