@@ -181,7 +181,7 @@ static bool overwrite_parts(blasad_tape *t, const bl_call *c, const bl_view *v, 
 static void want_room(blasad_tape *t, const bl_call *c, const bl_plan *p, const bl_record *r)
 {
     const size_t room = bl_site_room(c, r, bl_extra_of(t, r));
-    const size_t all = room ? room + bl_rules[c->routine]->workspace(c, p->active) : 0;
+    const size_t all = room ? room + bl_rules[c->routine]->workspace(c, p->active | p->access.scalars) : 0;
     t->workspace = t->workspace > all ? t->workspace : all;
 }
 
@@ -218,12 +218,12 @@ BL_HOT bool keep(blasad_tape *t, const bl_call *c, const bl_family *f, const bl_
     BL_UNROLL
     for (int i = 0; i < f->spec->n_operands; i++) {
         bl_region *g = w->region[i];
-        if (!f->spec->operand[i].output || !(p->access.write & BL_OPERAND(i)) || (w->plain && !g->need))
+        if (!f->spec->operand[i].output || !(p->out & BL_OPERAND(i)) || (w->plain && !g->need))
             continue;
         const bl_view v = bl_touched_view(w, i);
         if (g == &bl_mixed || g->window)
             good &= overwrite_parts(t, c, &v, p->active, r);
-        else
+        else if (p->access.write & BL_OPERAND(i)) /* and not only the derivative of it */
             good &= save_overwritten(t, c, g, &v, r);
     }
     if (!w->plain || r->extra)

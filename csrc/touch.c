@@ -192,12 +192,13 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
 void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_family *f, unsigned shadowed)
 {
     p->shadowed = shadowed;
-    p->active = (p->access.read & shadowed) | p->access.scalars;
+    const unsigned outer = p->access.scalars & ~BL_SCALARS;
+    p->active = (p->access.read & shadowed) | (p->access.scalars & BL_SCALARS);
     p->head.active = p->active != 0;
     p->head.shadowed = shadowed & 7;
-    p->needs = t->mode == BLASAD_REVERSE ? f->needs(c, p->active) : 0; /* tangents use values at the call */
+    p->needs = t->mode == BLASAD_REVERSE ? f->needs(c, p->active | outer) : 0; /* tangents use values at the call */
     p->after = !(t->options & BLASAD_NO_VERIFY) || p->timed || (p->single && p->active);
-    size_t work = f->workspace(c, p->active);
+    size_t work = f->workspace(c, p->active | outer);
     if (work > t->workspace)
         t->workspace = work;
 }

@@ -97,6 +97,8 @@ BL_HOT enum bl_touched bl_touch_call(blasad_tape *t, const bl_call *c, const bl_
         w->scalar_region[i] = NULL;
         if (c->scalar[i].address != t->constant[i] && !bl_touch_scalar(t, c, i, &w->scalar_region[i], &scalars))
             return BL_TOUCHED_ERROR;
+        /* an outer tape may have it active: its value hides nothing from that one */
+        scalars |= t->layer.below && c->scalar[i].address ? BL_OUTER(i) : 0;
     }
     bl_plan *p = &t->plan[c->routine];
     if (!bl_plan_is_for(p, c, s, scalars)) {
@@ -138,12 +140,12 @@ BL_HOT enum bl_touched bl_touch_call(blasad_tape *t, const bl_call *c, const bl_
         assumed |= (unsigned)(k.unknown && c->caller) << i; /* rules read what the program's own call read */
     }
     w->assumed = assumed;
-    if ((read & shadowed) | p->access.scalars)
+    if ((read & shadowed) | (p->access.scalars & BL_SCALARS))
         shadowed |= out & windows;
     if (shadowed != p->shadowed)
         bl_plan_activity(t, p, c, f, shadowed);
-    w->scalars = p->access.scalars;
-    if (shadowed | p->access.scalars) { /* section 5 */
+    w->scalars = p->access.scalars & BL_SCALARS;
+    if (shadowed | w->scalars) { /* section 5 */
         bool overlap = false;
         BL_UNROLL
         for (int o = 0; o < s->n_operands; o++)

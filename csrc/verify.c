@@ -111,10 +111,11 @@ static void mark_seen(bl_region *r, const bl_view *v)
     }
 }
 
-static void left_behind(bl_region *r, const bl_view *v, bool written)
+/* `out` but not written: only its derivative changed, by an active scalar that is 0 or 1; that begins a life too. */
+static void left_behind(bl_region *r, const bl_view *v, bool written, bool out)
 {
     mark_seen(r, v);
-    if (!written)
+    if (!(r->window ? out : written))
         return;
     if (r->duplicated || r->window)
         bl_prints_stamp(r, v);
@@ -131,16 +132,17 @@ void bl_verify_after(blasad_tape *t, const bl_call *c, const bl_touch *w)
         bl_region *r = operand ? w->region[k] : w->scalars & BL_SCALAR(k) ? w->scalar_region[k] : NULL;
         if (!r)
             continue;
+        const bool out = operand && (w->plan->out & BL_OPERAND(k));
         const bool written = operand && (w->plan->access.write & BL_OPERAND(k));
         const bl_view v = operand ? bl_touched_view(w, k) : bl_view_run(c->scalar[k].address, c->size);
         if (r != &bl_mixed && !r->window) {
-            left_behind(r, &v, written);
+            left_behind(r, &v, written, out);
             continue;
         }
         bl_parts parts = bl_parts_of(&t->regions, &v, c->width, false);
         bl_view part;
         while (bl_parts_next(&parts, &r, &part))
-            left_behind(r, &part, written);
+            left_behind(r, &part, written, out);
     }
 }
 
@@ -153,5 +155,5 @@ void bl_tape_rewritten(bl_layer *self, const bl_call *c)
     bl_view part;
     while (!(t->options & BLASAD_NO_VERIFY) && bl_parts_next(&parts, &r, &part))
         if (r && r->print)
-            left_behind(r, &part, true);
+            left_behind(r, &part, true, true);
 }

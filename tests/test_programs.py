@@ -131,15 +131,15 @@ class Saved:
     def __init__(self, itemsize: int) -> None:
         self.itemsize, self.bytes = itemsize, 0
         self.needed: set[Element] = set()
-        self.copies: dict[frozenset[Element], bytes] = {}
+        self.copies: dict[Element, bytes] = {}
 
     def call(self, access: Access, memory: Memory, declared: set[str] = DECLARED) -> None:
         for cells in access.needs.values():
             self.needed |= {e for e in cells if e[0] in declared}
-            if cells and not any(e[0] in declared for e in cells):
-                content = b"".join(bits(memory[n][i : i + 1]) for n, i in sorted(cells))
-                if self.copies.get(frozenset(cells)) != content:
-                    self.copies[frozenset(cells)] = content
+            for n, i in {e for e in cells if e[0] not in declared}:
+                content = bits(memory[n][i : i + 1])
+                if self.copies.get((n, i)) != content:
+                    self.copies[n, i] = content
                     self.bytes += len(content)
         self.bytes += self.itemsize * len(self.needed & access.writes)
         self.needed -= access.writes

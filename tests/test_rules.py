@@ -197,10 +197,10 @@ class Trial:
 
 def saved_bytes(access: Access, activity: dict[str, str], memory: Memory) -> int:
     """Section 6 for one call: what it overwrites of what it needs, and a copy of what it needs of undeclared memory."""
-    elements = {e for key, cells in access.needs.items() for e in cells if activity[e[0]] != "none"} & access.writes
-    copies = {frozenset(cells) for cells in access.needs.values() if activity[next(iter(cells))[0]] == "none"}
+    elements = {e for cells in access.needs.values() for e in cells if activity[e[0]] != "none"} & access.writes
+    copies = {e for cells in access.needs.values() for e in cells if activity[e[0]] == "none"}
     itemsize = next(iter(memory.values())).itemsize
-    return itemsize * (len(elements) + sum(map(len, copies)))
+    return itemsize * (len(elements) + len(copies))
 
 
 # ---------------------------------------------------------------- any single gemm
