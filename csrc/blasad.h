@@ -31,6 +31,8 @@ enum blasad_code {
     BLASAD_ACTIVITY,     /* an active value goes where no shadow follows (1, 7) */
     BLASAD_INVALID_CALL, /* the BLAS calls an argument illegal (4) */
     BLASAD_UNSEEN_WRITE, /* memory changed between two recorded calls (7) */
+    BLASAD_NO_DERIVATIVE, /* something without a rule touches active memory (7) */
+    BLASAD_USER,          /* a function of the user's failed; what it raised says more */
     BLASAD_NOT_YET       /* the contract has it, this version does not */
 };
 
@@ -41,7 +43,8 @@ enum blasad_mode { BLASAD_REVERSE, BLASAD_FORWARD };
 
 enum blasad_option {
     BLASAD_NO_VERIFY = 1,       /* no fingerprints: content is taken to be what recorded calls left there (7) */
-    BLASAD_UNDECLARED_ERROR = 2 /* the first operand taken for constant is an error (7) */
+    BLASAD_UNDECLARED_ERROR = 2, /* the first operand taken for constant is an error (7) */
+    BLASAD_FOLLOW_COPIES = 4     /* copies of whole active values are differentiated, not refused (7) */
 };
 
 const char *blasad_last_error(void);
@@ -55,6 +58,8 @@ blasad_tape *blasad_tape_new(int mode, int options);
 int blasad_tape_start(blasad_tape *tape);
 /* Both at once; NULL on failure. */
 blasad_tape *blasad_tape_open(int mode);
+/* Saved values beyond so many bytes go to a temporary file (6); before the tape starts. SIZE_MAX: never. */
+int blasad_tape_limit(blasad_tape *tape, size_t bytes);
 /* Ends recording; returns the first error that was found while recording, if there was one (11). */
 int blasad_tape_close_recording(blasad_tape *tape);
 /* Replays the adjoints, last call first. Repeatable. On failure every shadow is as it was. */
@@ -86,6 +91,36 @@ int blasad_assigned_end(void *x, int type, int ndim, const int64_t *shape, const
 int blasad_forget(void *x, int type, int ndim, const int64_t *shape, const int64_t *strides);
 /* The innermost tape that records the calling thread, or NULL. */
 blasad_tape *blasad_current_tape(void);
+
+/* ---- operations of the program's own, which are no BLAS (7) */
+
+typedef struct {
+    void *at; /* of the element with all indices 0 */
+    int type, ndim;
+    const int64_t *shape, *strides; /* bytes */
+} blasad_array;
+
+/* The adjoint of an operation. `inputs` and `outputs` hold the values that it saw and left, `douts` the shadows of its
+ * outputs, each at the address of the element with all indices 0 and with the strides that were announced. For each
+ * input it leaves in dinputs[i] an array of that input's type and shape, with strides of its own, which is added to the
+ * input's shadow and has to stay valid until the next call; or `at` NULL for none. `shadow` counts through a batch.
+ * Nonzero: it failed. */
+typedef int (*blasad_vjp)(void *self, int shadow, void *const *inputs, void *const *outputs, void *const *douts,
+                          blasad_array *dinputs);
+/* The tangent: values before the operation and tangents of the inputs, values after it; leaves the tangents of the
+ * outputs in the same way. */
+typedef int (*blasad_jvp)(void *self, int shadow, void *const *inputs, void *const *outputs, void *const *dinputs,
+                          blasad_array *doutputs);
+
+/* An operation that reads `in` and writes `out` begins: until it ends, BLAS calls of this thread are not recorded. An
+ * array may be both. All tapes of the thread are told. NULL on failure. */
+typedef struct blasad_operation blasad_operation;
+blasad_operation *blasad_record_begin(int n_in, const blasad_array *in, int n_out, const blasad_array *out);
+/* It has ended. jvp may be NULL (then a forward tape gets an error). `self` goes to the functions; `done`, if not NULL,
+ * is called with it when no tape needs it any more. */
+int blasad_record_end(blasad_operation *operation, blasad_vjp vjp, blasad_jvp jvp, void *self, void (*done)(void *));
+/* It was left by an error: nothing is recorded, and the tapes say so if its outputs could have changed. */
+void blasad_record_abandon(blasad_operation *operation);
 
 /* ---- what was recorded */
 
