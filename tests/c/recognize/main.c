@@ -49,41 +49,43 @@ static void sequence(const array *a, const int *order, int64_t *out)
     }
 }
 
+static void swap(int *a, int *b)
+{
+    const int t = *a;
+    *a = *b;
+    *b = t;
+}
+
 static int64_t magnitude(int64_t x) { return x < 0 ? -x : x; }
 
-/* The k-th of the orders that the contract's implementation tries; false: no more. Naive: with repetitions. */
+/* Every order of the axes, in lexicographic order, the first for k = 0; of more than four axes longer than 1 only the
+ * four that are promised. False: no more. */
 static bool naive_order(const array *a, int k, int *order)
 {
-    int longer = 0;
-    for (int d = 0; d < a->ndim; d++)
+    const int n = a->ndim;
+    int longer = 0, i = n - 1, j = n - 1;
+    for (int d = 0; d < n; d++)
         longer += a->shape[d] > 1;
-    if (longer <= 4) { /* all ndim^ndim tuples that are permutations */
-        for (;; k++) {
-            unsigned seen = 0;
-            int rest = k;
-            for (int d = 0; d < a->ndim; d++, rest /= a->ndim)
-                seen |= 1u << (order[d] = rest % a->ndim);
-            if (rest)
-                return false;
-            if (seen == (1u << a->ndim) - 1)
-                return true;
-        }
+    if (k > 0 && longer <= 4) { /* the next permutation */
+        while (i > 0 && order[i - 1] > order[i])
+            i--;
+        if (i <= 0)
+            return false;
+        while (order[j] < order[i - 1])
+            j--;
+        swap(&order[i - 1], &order[j]);
+        for (j = n - 1; i < j; i++, j--)
+            swap(&order[i], &order[j]);
+        return true;
     }
-    for (int d = 0; d < a->ndim; d++)
+    for (int d = 0; d < n; d++)
         order[d] = d;
-    if (k >= 2)
-        for (int i = 0; i < a->ndim; i++)
-            for (int j = 0; j + 1 < a->ndim; j++)
-                if (magnitude(a->strides[order[j]]) > magnitude(a->strides[order[j + 1]])) {
-                    int t = order[j];
-                    order[j] = order[j + 1];
-                    order[j + 1] = t;
-                }
-    for (int i = 0; k % 2 && i < a->ndim / 2; i++) {
-        int t = order[i];
-        order[i] = order[a->ndim - 1 - i];
-        order[a->ndim - 1 - i] = t;
-    }
+    for (int pass = 0; k >= 2 && pass < n; pass++)
+        for (int d = 0; d + 1 < n; d++)
+            if (magnitude(a->strides[order[d]]) > magnitude(a->strides[order[d + 1]]))
+                swap(&order[d], &order[d + 1]);
+    for (int d = 0; k % 2 && d < n / 2; d++)
+        swap(&order[d], &order[n - 1 - d]);
     return k < 4;
 }
 
@@ -93,17 +95,7 @@ static int naive_matches(const array *a, const char *flat)
     static int64_t first[MOST], offset[MOST];
     int order[AXES], found = 0;
     const size_t size = (size_t)a->of.element;
-    const int longest = a->ndim <= 1 ? 1 : a->ndim == 2 ? 4 : a->ndim == 3 ? 27 : a->ndim == 4 ? 256 : 46656;
-    for (int k = 0; k < longest && found < 2; k++) {
-        int before = k;
-        if (!naive_order(a, k, order))
-            break;
-        if (a->ndim > 1 && a->ndim <= 4) { /* skip what naive_order skipped */
-            int at = 0;
-            for (int d = a->ndim; d-- > 0;)
-                at = at * a->ndim + order[d];
-            k = at > before ? at : before;
-        }
+    for (int k = 0; found < 2 && naive_order(a, k, order); k++) {
         sequence(a, order, offset);
         bool equal = true;
         for (int64_t i = 0; i < a->count && equal; i++)
@@ -180,9 +172,7 @@ static array random_array(int width, int64_t element)
     for (int d = 0; d < ndim; d++)
         order[d] = d;
     for (int d = ndim - 1; d > 0; d--) {
-        int e = (int)check_below(d + 1), t = order[d];
-        order[d] = order[e];
-        order[e] = t;
+        swap(&order[d], &order[check_below(d + 1)]);
     }
     char *base = memory + 64;
     for (int i = 0; i < ndim; i++) {
@@ -242,9 +232,7 @@ static void random_case(void)
     for (int d = 0; d < a.ndim; d++)
         order[d] = d;
     for (int d = a.ndim - 1; d > 0 && check_below(4); d--) { /* some of more than four axes are beyond what is tried */
-        int e = (int)check_below(d + 1), t = order[d];
-        order[d] = order[e];
-        order[e] = t;
+        swap(&order[d], &order[check_below(d + 1)]);
     }
     sequence(&a, order, offset);
     for (int64_t i = 0; i < a.count; i++)
@@ -540,13 +528,13 @@ static void test_bits(void)
 
 int main(void)
 {
-    for (int i = 0; i < 20000; i++)
+    for (int i = 0; i < 6000; i++)
         random_case();
     /* what was tried has to be what was meant */
-    CHECK(seen[COPY][BL_MATCH_HERE] > 1000 && seen[COPY][BL_MATCH_NONE] > 10);
-    CHECK(seen[ONE_BIT][BL_MATCH_NONE] > 1000 && seen[REVERSED][BL_MATCH_NONE] > 1000);
-    CHECK(seen[SWAPPED][BL_MATCH_NONE] > 1000 && seen[VALUE_SWAPPED][BL_MATCH_NONE] > 1000);
-    CHECK(seen[VALUE_CHANGED][BL_MATCH_GONE] > 1000);
+    CHECK(seen[COPY][BL_MATCH_HERE] > 300 && seen[COPY][BL_MATCH_NONE] > 5);
+    CHECK(seen[ONE_BIT][BL_MATCH_NONE] > 300 && seen[REVERSED][BL_MATCH_NONE] > 300);
+    CHECK(seen[SWAPPED][BL_MATCH_NONE] > 300 && seen[VALUE_SWAPPED][BL_MATCH_NONE] > 300);
+    CHECK(seen[VALUE_CHANGED][BL_MATCH_GONE] > 300);
     test_pieces();
     test_replaced();
     test_places();
