@@ -215,6 +215,15 @@ static void fill(const bl_view *v, const char *flat)
         memcpy(bl_view_column(v, j), flat + j * v->column, (size_t)v->column);
 }
 
+static void exchange(char *p, char *q, int64_t bytes)
+{
+    for (int64_t i = 0; i < bytes; i++) {
+        const char t = p[i];
+        p[i] = q[i];
+        q[i] = t;
+    }
+}
+
 enum change { COPY, ONE_BIT, REVERSED, SWAPPED, VALUE_CHANGED, VALUE_SWAPPED, CHANGES };
 
 static int seen[CHANGES][3];
@@ -238,20 +247,13 @@ static void random_case(void)
     for (int64_t i = 0; i < a.count; i++)
         memcpy(packed + i * element, a.of.base + offset[i], (size_t)element);
     const enum change change = (enum change)check_below(CHANGES);
-    char *some = packed + check_below(a.count) * element, *other = packed + check_below(a.count) * element, t[16];
+    char *some = packed + check_below(a.count) * element, *other = packed + check_below(a.count) * element;
     if (change == ONE_BIT)
         some[check_below(element)] ^= (char)(1 << check_below(8));
-    if (change == SWAPPED) {
-        memcpy(t, some, (size_t)element);
-        memmove(some, other, (size_t)element);
-        memcpy(other, t, (size_t)element);
-    }
-    for (int64_t i = 0; change == REVERSED && i < a.count / 2; i++) {
-        char *p = packed + i * element, *q = packed + (a.count - 1 - i) * element;
-        memcpy(t, p, (size_t)element);
-        memcpy(p, q, (size_t)element);
-        memcpy(q, t, (size_t)element);
-    }
+    if (change == SWAPPED)
+        exchange(some, other, element);
+    for (int64_t i = 0; change == REVERSED && i < a.count / 2; i++)
+        exchange(packed + i * element, packed + (a.count - 1 - i) * element, element);
     /* a real operand may be a copy of a complex array */
     const int64_t parts = check_below(3) ? 1 : element / width;
     const bl_view v = random_operand(a.count * parts, element / parts, width);
@@ -265,11 +267,8 @@ static void random_case(void)
     char *p = a.of.base + offset[check_below(a.count)], *q = a.of.base + offset[check_below(a.count)];
     if (change == VALUE_CHANGED)
         p[check_below(element)] ^= 1;
-    if (change == VALUE_SWAPPED) {
-        memcpy(t, p, (size_t)element);
-        memmove(p, q, (size_t)element);
-        memcpy(q, t, (size_t)element);
-    }
+    if (change == VALUE_SWAPPED)
+        exchange(p, q, element);
     memcpy(kept, memory, sizeof memory);
     const int matches = naive_matches(&a, packed);
     const enum bl_match_kind want = matches                               ? BL_MATCH_HERE
@@ -370,6 +369,19 @@ static void test_replaced(void)
     }
     CHECK(find(&vs, &v, &m) == BL_MATCH_GONE && m.event == 2);
     CHECK(vs.count == 1);
+    int known = 0;
+    for (size_t i = 104; i < 604; i++) {
+        numbers[3] = copied[3] = (double)i;
+        CHECK(note(&vs, matrix(numbers, 4, 3, 4), false, i));
+    }
+    for (size_t i = 104; i < 603; i++) {
+        memcpy(copied, numbers, 96);
+        copied[3] = (double)i;
+        known += find(&vs, &v, &m) == BL_MATCH_GONE && m.event == i;
+    }
+    CHECK(known > 490, "%d", known);
+    for (int i = 0; i < 12; i++)
+        copied[i] = i + 1;
     array a = matrix(numbers, 4, 3, 4);
     for (size_t i = 0; i < 1000000; i++)
         if (!bl_values_note(&vs, place(&a), false, check_bits(), 200 + i))
@@ -396,6 +408,8 @@ static void test_places(void)
     CHECK(note(&vs, make((char *)numbers, 1, (int64_t[]){24}, (int64_t[]){4}, 4, 4), false, 5) && vs.count == 3);
     CHECK(note(&vs, make((char *)numbers, 1, (int64_t[]){6}, (int64_t[]){16}, 8, 16), false, 6) && vs.count == 4);
     CHECK(note(&vs, make((char *)numbers, 0, NULL, NULL, 8, 8), false, 7) && vs.count == 5);
+    CHECK(note(&vs, matrix(numbers, 4, 3, 9), false, 8) && vs.count == 6);
+    CHECK(note(&vs, make((char *)numbers, 2, (int64_t[]){4, 3}, (int64_t[]){8, 72}, 4, 8), false, 9) && vs.count == 7);
     bl_values_free(&vs);
 }
 
@@ -434,6 +448,35 @@ static void test_growth(void)
     free(x);
 }
 
+/* Of more than four axes: the order of addresses, too, and no arbitrary one. */
+static void test_many_axes(void)
+{
+    static const int ascending[] = {2, 0, 4, 1, 3}, descending[] = {3, 1, 4, 0, 2}, other[] = {2, 0, 4, 3, 1};
+    const array a = make((char *)numbers, 5, (int64_t[]){2, 2, 3, 2, 2}, (int64_t[]){24, 96, 8, 192, 48}, 8, 8);
+    bl_values vs = {0};
+    bl_match m;
+    count_up();
+    CHECK(note(&vs, a, false, 1));
+    for (int i = 0; i < 3; i++) {
+        int64_t offset[48];
+        const bl_view v = bl_view_run(copied, 384);
+        sequence(&a, i == 0 ? ascending : i == 1 ? descending : other, offset);
+        for (int k = 0; k < 48; k++)
+            copied[k] = numbers[offset[k] / 8];
+        CHECK(find(&vs, &v, &m) == (i < 2 ? BL_MATCH_HERE : BL_MATCH_NONE), "%d", i);
+        if (i == 0)
+            CHECK(check_pieces(&m, &v) == 1); /* without holes */
+    }
+    bl_values_free(&vs);
+    /* two axes that are one, over a third */
+    CHECK(note(&vs, make((char *)numbers, 3, (int64_t[]){3, 4, 5}, (int64_t[]){8, 32, 128}, 8, 8), false, 1));
+    const bl_view v = bl_view_run(copied, 480);
+    for (int k = 0; k < 60; k++)
+        copied[k] = numbers[k % 3 + k / 3 * 4];
+    CHECK(find(&vs, &v, &m) == BL_MATCH_HERE && check_pieces(&m, &v) == 1);
+    bl_values_free(&vs);
+}
+
 static void test_ambiguous(void)
 {
     static double twice[4096];
@@ -449,8 +492,18 @@ static void test_ambiguous(void)
     CHECK(find(&vs, &v, &m) == BL_MATCH_HERE && !m.ambiguous && m.event == 9); /* the same elements */
     CHECK(note(&vs, matrix(numbers, 4, 3, 4), false, 7));
     CHECK(find(&vs, &v, &m) == BL_MATCH_HERE && m.ambiguous && m.event == 9);
+    copied[0] = 0;
+    CHECK(find(&vs, &v, &m) == BL_MATCH_NONE);
+    copied[0] = 1;
     twice[1] = 0; /* one of them is no more */
     CHECK(find(&vs, &v, &m) == BL_MATCH_HERE && !m.ambiguous && m.event == 7);
+    bl_values_free(&vs);
+
+    for (int i = 0; i < 9; i++)
+        numbers[i] = copied[i] = i / 3 + i % 3; /* symmetric */
+    const bl_view square = bl_view_run(copied, 72);
+    CHECK(note(&vs, matrix(numbers, 3, 3, 3), false, 1));
+    CHECK(find(&vs, &square, &m) == BL_MATCH_HERE && m.ambiguous);
     bl_values_free(&vs);
 }
 
@@ -508,6 +561,18 @@ static void test_bits(void)
     CHECK(find(&vs, &v, &m) == BL_MATCH_HERE);
     copied[2] = -0.0;
     CHECK(find(&vs, &v, &m) == BL_MATCH_NONE);
+    numbers[5] = copied[2];
+    copied[5] = numbers[2]; /* the same numbers, but the signs are elsewhere */
+    CHECK(note(&vs, matrix(numbers, 4, 3, 4), false, 1));
+    CHECK(find(&vs, &v, &m) == BL_MATCH_NONE);
+    bl_values_free(&vs);
+    float f[24] = {0}, *g = (float *)(void *)copied;
+    memset(copied, 0, 96);
+    f[4] = g[7] = -0.0f;
+    const array a = make((char *)f, 1, (int64_t[]){12}, (int64_t[]){8}, 4, 4);
+    const bl_view w = bl_view_run(copied, 48);
+    CHECK(bl_values_note(&vs, &(bl_array){(char *)f, 4, 2, 4, 1, a.shape, a.strides}, false, sum_of(&a), 1));
+    CHECK(bl_values_find(&vs, &w, 4, bl_content_sum(&w, 4), &m) == BL_MATCH_NONE);
     bl_values_free(&vs);
 
     for (int i = 0; i < 12; i++)
@@ -539,6 +604,7 @@ int main(void)
     test_replaced();
     test_places();
     test_growth();
+    test_many_axes();
     test_ambiguous();
     test_overlap();
     test_vanished();
