@@ -40,18 +40,25 @@ static int reduce(const bl_array *a, bl_axis *axis)
         if (a->shape[d] != 1)
             axis[n++] = (bl_axis){a->shape[d], a->strides[d]};
     }
-    if (n <= BL_ALL_ORDERS)
-        bl_axes_sort(axis, n);
+    if (n > 2 || (n == 2 && bl_magnitude(&axis[0]) > bl_magnitude(&axis[1])))
+        if (n <= BL_ALL_ORDERS)
+            bl_axes_sort(axis, n);
     return empty ? -1 : n;
+}
+
+static inline bool same_axes(const bl_axis *a, const bl_axis *b, int n)
+{
+    int64_t differ = 0;
+    for (int i = 0; i < n; i++)
+        differ |= (a[i].length ^ b[i].length) | (a[i].stride ^ b[i].stride);
+    return !differ;
 }
 
 static uint64_t place_of(const bl_array *a, const bl_axis *axis, int n)
 {
     uint64_t h = ((uint64_t)(uintptr_t)a->base ^ (uint64_t)a->element << 56 ^ (uint64_t)a->width << 52) * GOLDEN;
-    for (int i = 0; i < n; i++) {
-        h = (h ^ h >> 32 ^ (uint64_t)axis[i].length) * GOLDEN;
-        h = (h ^ h >> 32 ^ (uint64_t)axis[i].stride) * GOLDEN;
-    }
+    for (int i = 0; i < n; i++)
+        h = (h ^ h >> 32 ^ (uint64_t)axis[i].length ^ (uint64_t)axis[i].stride << 32) * GOLDEN;
     return h;
 }
 
@@ -134,7 +141,8 @@ static bool remember(bl_values *vs, const bl_value *v)
     int last = 0;
     while (last < BL_GONE_WAYS - 1 && set[last].key != key)
         last++;
-    memmove(set + 1, set, (size_t)last * sizeof *set);
+    for (; last > 0; last--)
+        set[last] = set[last - 1];
     set[0] = (bl_gone){key, v->event};
     return true;
 }
@@ -162,7 +170,7 @@ bool bl_values_note(bl_values *vs, const bl_array *place, bool scratch, uint64_t
         const uint32_t index = vs->slot[at] - 1;
         bl_value *v = &vs->value[index];
         if (v->place != hash || v->base != place->base || v->element != place->element || v->width != place->width ||
-            v->axes != n || memcmp(axes_of(v), axis, (size_t)n * sizeof *axis) != 0)
+            v->axes != n || !same_axes(axes_of(v), axis, n))
             continue;
         if (v->sum != sum) {
             if (!remember(vs, v))
