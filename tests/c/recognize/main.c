@@ -410,7 +410,7 @@ static void test_growth(void)
     int missed = 0;
     for (int round = 0; round < 2; round++) {
         for (size_t i = 0; i < PLACES; i++) {
-            x[i * SIZE + 4] += round;
+            x[i * SIZE + 4] += round * (i % 3 == 0); /* the others stay where they are */
             CHECK(note(&vs, matrix(x + i * SIZE, 3, 3, 3), i % 16 == 0, i));
             if (i % 7 == 0) { /* searches between notes */
                 const size_t k = (size_t)check_below((int64_t)i + 1);
