@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "copies.h"
 #include "entry.h"
 #include "error.h"
 #include "fingerprint.h"
@@ -44,6 +45,8 @@ static int annotate(blasad_tape *t, const bl_array *x, int shadows, void *const 
         bl_tape_fail(t, BLASAD_MEMORY, "no memory for the fingerprints of %s; verify=False needs none", label);
         return blasad_tape_error(t);
     }
+    if (shadows && !bl_copies_annotated(t, x))
+        bl_out_of_memory(t);
     for (size_t i = 0; r->contains && i < t->regions.count; i++) {
         const bl_region *q = t->regions.region[i];
         if (q->gone && q->lo >= r->lo && q->hi <= r->hi)

@@ -62,10 +62,10 @@ static uint64_t place_of(const bl_array *a, const bl_axis *axis, int n)
     return h;
 }
 
-static inline size_t slot_for(const bl_values *vs, uint64_t hash) { return (size_t)(hash >> 24) & (vs->slots - 1); }
-static inline size_t bucket_for(const bl_values *vs, uint64_t sum) { return slot_for(vs, sum * GOLDEN); }
+static inline size_t slot_for(const bl_value_set *vs, uint64_t hash) { return (size_t)(hash >> 24) & (vs->slots - 1); }
+static inline size_t bucket_for(const bl_value_set *vs, uint64_t sum) { return slot_for(vs, sum * GOLDEN); }
 
-static void file(bl_values *vs, uint32_t index)
+static void file(bl_value_set *vs, uint32_t index)
 {
     bl_value *v = &vs->value[index];
     uint32_t *head = &vs->bucket[bucket_for(vs, v->sum)];
@@ -76,7 +76,7 @@ static void file(bl_values *vs, uint32_t index)
     *head = index + 1;
 }
 
-static bool grow(bl_values *vs)
+static bool grow(bl_value_set *vs)
 {
     const size_t slots = vs->slots ? vs->slots * 2 : 64;
     uint32_t *table = calloc(slots * 2, sizeof *table);
@@ -98,7 +98,7 @@ static bool grow(bl_values *vs)
 }
 
 /* All that wait go to the bucket of their present sum. */
-static void settle(bl_values *vs)
+static void settle(bl_value_set *vs)
 {
     while (vs->waiting) {
         const uint32_t index = vs->waiting - 1;
@@ -114,7 +114,7 @@ static void settle(bl_values *vs)
     }
 }
 
-static void wait_to_be_filed(bl_values *vs, uint32_t index)
+static void wait_to_be_filed(bl_value_set *vs, uint32_t index)
 {
     bl_value *v = &vs->value[index];
     if (v->waits)
@@ -132,7 +132,7 @@ static uint64_t gone_key(int64_t bytes, int width, uint64_t sum)
     return (h ^ h >> 32) | (h == 0);
 }
 
-static bool remember(bl_values *vs, const bl_value *v)
+static bool remember(bl_value_set *vs, const bl_value *v)
 {
     if (!vs->gone && !(vs->gone = calloc(SETS, sizeof *vs->gone)))
         return false;
@@ -147,7 +147,7 @@ static bool remember(bl_values *vs, const bl_value *v)
     return true;
 }
 
-static const bl_gone *recall(const bl_values *vs, int64_t bytes, int width, uint64_t sum)
+static const bl_gone *recall(const bl_value_set *vs, int64_t bytes, int width, uint64_t sum)
 {
     const uint64_t key = gone_key(bytes, width, sum);
     for (int i = 0; vs->gone && i < BL_GONE_WAYS; i++)
@@ -156,7 +156,7 @@ static const bl_gone *recall(const bl_values *vs, int64_t bytes, int width, uint
     return NULL;
 }
 
-bool bl_values_note(bl_values *vs, const bl_array *place, bool scratch, uint64_t sum, size_t event)
+bool bl_values_note(bl_value_set *vs, const bl_array *place, bool scratch, uint64_t sum, size_t event)
 {
     bl_axis axis[BL_MAX_AXES];
     const int n = reduce(place, axis);
@@ -204,7 +204,7 @@ bool bl_values_note(bl_values *vs, const bl_array *place, bool scratch, uint64_t
     return true;
 }
 
-void bl_values_free(bl_values *vs)
+void bl_values_free(bl_value_set *vs)
 {
     for (size_t i = 0; i < vs->count; i++)
         if (vs->value[i].axes > BL_NEAR_AXES)
@@ -212,7 +212,7 @@ void bl_values_free(bl_values *vs)
     free(vs->value);
     free(vs->slot);
     free(vs->gone);
-    *vs = (bl_values){0};
+    *vs = (bl_value_set){0};
 }
 
 /* ---- memory that may have vanished */
@@ -343,7 +343,7 @@ static enum bl_match_kind compare(const bl_value *v, const bl_view *operand, bl_
     return kind;
 }
 
-enum bl_match_kind bl_values_find(bl_values *vs, const bl_view *operand, int width, uint64_t sum, bl_match *found)
+enum bl_match_kind bl_values_find(bl_value_set *vs, const bl_view *operand, int width, uint64_t sum, bl_match *found)
 {
     const int64_t bytes = bl_view_bytes(operand);
     enum bl_match_kind kind = BL_MATCH_NONE;

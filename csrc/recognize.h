@@ -13,6 +13,7 @@
 #ifndef BL_RECOGNIZE_H
 #define BL_RECOGNIZE_H
 
+#include "fingerprint.h"
 #include "order.h"
 
 enum { BL_NEAR_AXES = 2, BL_GONE_WAYS = 4 };
@@ -41,7 +42,7 @@ typedef struct bl_gone {
     size_t event;
 } bl_gone;
 
-typedef struct bl_values {
+typedef struct bl_value_set {
     bl_value *value;
     size_t count, capacity;
     uint32_t *slot;   /* open addressing over places; 1 + index; `slots` is a power of two */
@@ -49,7 +50,7 @@ typedef struct bl_values {
     uint32_t waiting; /* a list: noting is frequent, searches are rare, so buckets are set right by a search only */
     bl_gone (*gone)[BL_GONE_WAYS]; /* sets of what was replaced, each with the latest first */
     size_t slots;
-} bl_values;
+} bl_value_set;
 
 enum bl_match_kind {
     BL_MATCH_NONE,
@@ -68,12 +69,12 @@ typedef struct bl_match {
 
 /* What `place` holds from `event` on, with the sum of its content. `scratch`: memory that may be given back, and is
  * never read where it is. An array without elements is no value. False: no memory, and nothing is noted. */
-bool bl_values_note(bl_values *vs, const bl_array *place, bool scratch, uint64_t sum, size_t event);
+bool bl_values_note(bl_value_set *vs, const bl_array *place, bool scratch, uint64_t sum, size_t event);
 
 /* Is the operand, in memory order, a copy of a value? A value that shares elements with it is no candidate. `width` is
  * that of the operand's real numbers; complex ones are pairs of them, and compared as what the value is made of.
  * *found is set unless NONE. */
-enum bl_match_kind bl_values_find(bl_values *vs, const bl_view *operand, int width, uint64_t sum, bl_match *found);
+enum bl_match_kind bl_values_find(bl_value_set *vs, const bl_view *operand, int width, uint64_t sum, bl_match *found);
 
 /* The copies that make the operand out of the value that is HERE, until one returns false. */
 bool bl_match_pieces(const bl_match *m, const bl_view *operand, bool (*piece)(void *context, const bl_piece *p),
@@ -82,20 +83,6 @@ bool bl_match_pieces(const bl_match *m, const bl_view *operand, bool (*piece)(vo
 /* Are all elements of the same bits? */
 bool bl_all_equal(const bl_view *v, int64_t element);
 
-void bl_values_free(bl_values *vs);
-
-/* Sum of a mix of each number of `width` bytes: a plain sum, so that those of parts add up. */
-static inline uint64_t bl_content_sum(const bl_view *v, int width)
-{
-    uint64_t sum = 0;
-    for (int64_t j = 0; j < v->columns; j++)
-        for (int64_t i = 0; i < v->column; i += width) {
-            uint64_t x = 0;
-            memcpy(&x, bl_view_column(v, j) + i, (size_t)width);
-            x = (x ^ x >> 32 ^ UINT64_C(0x9E3779B97F4A7C15)) * UINT64_C(0xD6E8FEB86659FD93);
-            sum += (x ^ x >> 32) * UINT64_C(0xD6E8FEB86659FD93);
-        }
-    return sum;
-}
+void bl_values_free(bl_value_set *vs);
 
 #endif

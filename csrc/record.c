@@ -11,6 +11,7 @@
 #include "entry.h"
 #include "error.h"
 #include "families.h"
+#include "copies.h"
 #include "life.h"
 #include "site.h"
 #include "tape.h"
@@ -269,14 +270,33 @@ static inline void look_at_returned(blasad_tape *t, const bl_call *c, unsigned o
     }
 }
 
+/* A call that takes an operand for constant: is that a copy of an active value? */
+static __attribute__((noinline)) enum bl_copies_found assume(blasad_tape *t, const bl_call *c, const bl_touch *w)
+{
+    enum bl_copies_found found = BL_COPIES_NONE;
+    if (!(t->options & BLASAD_NO_VERIFY))
+        found = bl_copies_look(t, c, w);
+    if (found == BL_COPIES_NONE && (t->options & BLASAD_UNDECLARED_ERROR)) {
+        bl_refuse_assumed(t, c, __builtin_ctz(w->assumed));
+        found = BL_COPIES_ERROR;
+    }
+    return found;
+}
+
 BL_HOT enum bl_seen before(blasad_tape *t, const bl_call *c, const bl_family *f)
 {
     bl_touch w;
     w.record = NULL;
     w.start = 0;
-    const enum bl_touched touched = bl_touch_call(t, c, f, &w);
-    if (touched != BL_TOUCHED)
-        return touched == BL_TOUCHED_BAD_CALL ? BL_ILLEGAL : BL_SEEN;
+    enum bl_copies_found copies;
+    do {
+        const enum bl_touched touched = bl_touch_call(t, c, f, &w);
+        if (touched != BL_TOUCHED)
+            return touched == BL_TOUCHED_BAD_CALL ? BL_ILLEGAL : BL_SEEN;
+        copies = w.assumed ? assume(t, c, &w) : BL_COPIES_NONE;
+    } while (copies == BL_COPIES_FOLLOWED);
+    if (copies == BL_COPIES_ERROR)
+        return BL_SEEN;
     const bl_plan *p = w.plan;
     const bool verify = !(t->options & BLASAD_NO_VERIFY);
     if (verify && !bl_verify_before(t, c, bl_publish(t, &w)))

@@ -8,6 +8,7 @@
 
 #include "blasad.h"
 #include "layer.h"
+#include "recognize.h"
 #include "rules.h"
 #include "set.h"
 #include "snapshot.h"
@@ -114,6 +115,7 @@ struct blasad_tape {
     bl_save **save;
     size_t saves, save_capacity;
     bl_arena values;
+    bl_value_set seen_values; /* whole active values, to know copies of them */
     bl_set returned;  /* active numbers that calls wrote as one-element outputs: they may come back by value (8) */
     const void *constant[BL_MAX_SCALARS]; /* where the last constant scalars were: nobody annotated that memory */
     int constant_type;                    /* what type they had */

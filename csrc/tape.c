@@ -243,6 +243,7 @@ BL_EXPORT int blasad_tape_free(blasad_tape *t)
     bl_regions_free(&t->regions);
     bl_arena_free(&t->values);
     bl_set_free(&t->returned);
+    bl_values_free(&t->seen_values);
     free(t->chunk);
     free(t->extra);
     free(t->save);

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "copies.h"
 #include "entry.h"
 #include "fingerprint.h"
 
@@ -111,20 +112,24 @@ static void mark_seen(bl_region *r, const bl_view *v)
     }
 }
 
-/* `out` but not written: only its derivative changed, by an active scalar that is 0 or 1; that begins a life too. */
-static void left_behind(bl_region *r, const bl_view *v, bool written, bool out)
+/* What a call left there, and the sum of it. `out` but not written: only its derivative changed, by an active scalar
+ * that is 0 or 1; that begins a life too. */
+static uint64_t left_behind(bl_region *r, const bl_view *v, bool written, bool out)
 {
     mark_seen(r, v);
     if (!(r->window ? out : written))
-        return;
-    if (r->duplicated || r->window)
+        return 0;
+    if (r->duplicated || r->window) {
         bl_prints_stamp(r, v);
-    else
-        bl_prints_drop(r, v);
+        return bl_content_sum(v, 1 << r->shift);
+    }
+    bl_prints_drop(r, v);
+    return 0;
 }
 
 void bl_verify_after(blasad_tape *t, const bl_call *c, const bl_touch *w)
 {
+    const bl_plan *p = w->plan;
     const bl_routine_spec *s = bl_routine_table[c->routine];
     for (int i = 0; i < s->n_operands + s->n_scalars; i++) {
         const bool operand = i < s->n_operands;
@@ -132,17 +137,19 @@ void bl_verify_after(blasad_tape *t, const bl_call *c, const bl_touch *w)
         bl_region *r = operand ? w->region[k] : w->scalars & BL_SCALAR(k) ? w->scalar_region[k] : NULL;
         if (!r)
             continue;
-        const bool out = operand && (w->plan->out & BL_OPERAND(k));
-        const bool written = operand && (w->plan->access.write & BL_OPERAND(k));
+        const bool out = operand && (p->out & BL_OPERAND(k)), written = operand && (p->access.write & BL_OPERAND(k));
         const bl_view v = operand ? bl_touched_view(w, k) : bl_view_run(c->scalar[k].address, c->size);
+        uint64_t sum = 0;
         if (r != &bl_mixed && !r->window) {
-            left_behind(r, &v, written, out);
-            continue;
+            sum = left_behind(r, &v, written, out);
+        } else {
+            bl_parts parts = bl_parts_of(&t->regions, &v, c->width, false);
+            bl_view part;
+            while (bl_parts_next(&parts, &r, &part))
+                sum += left_behind(r, &part, written, out);
         }
-        bl_parts parts = bl_parts_of(&t->regions, &v, c->width, false);
-        bl_view part;
-        while (bl_parts_next(&parts, &r, &part))
-            left_behind(r, &part, written, out);
+        if (written && p->active && c->caller)
+            bl_copies_output(t, c, w, k, sum);
     }
 }
 

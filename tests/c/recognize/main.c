@@ -252,7 +252,7 @@ static void random_case(void)
     const bl_view v = random_operand(a.count * parts, element / parts, width);
     fill(&v, packed);
 
-    bl_values vs = {0};
+    bl_value_set vs = {0};
     bl_match m;
     const bool scratch = check_below(2);
     const uint64_t noted = sum_of(&a), sum = bl_content_sum(&v, width);
@@ -294,12 +294,12 @@ static array matrix(double *x, int64_t m, int64_t n, int64_t ld)
     return make((char *)x, 2, (int64_t[]){m, n}, (int64_t[]){8, 8 * ld}, 8, 8);
 }
 
-static bool note(bl_values *vs, array a, bool scratch, size_t event)
+static bool note(bl_value_set *vs, array a, bool scratch, size_t event)
 {
     return bl_values_note(vs, place(&a), scratch, sum_of(&a), event);
 }
 
-static enum bl_match_kind find(bl_values *vs, const bl_view *v, bl_match *m)
+static enum bl_match_kind find(bl_value_set *vs, const bl_view *v, bl_match *m)
 {
     return bl_values_find(vs, v, 8, bl_content_sum(v, 8), m);
 }
@@ -316,7 +316,7 @@ static void test_pieces(void)
         {2, 60, 2, 61, true, 2}, {60, 2, 60, 3, true, 2}, {1, 60, 5, 1, false, 1}, {60, 1, 60, 60, false, 1},
     };
     for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
-        bl_values vs = {0};
+        bl_value_set vs = {0};
         bl_match m;
         count_up();
         CHECK(note(&vs, matrix(numbers, c[i].m, c[i].n, c[i].ld), true, i));
@@ -336,7 +336,7 @@ static void test_pieces(void)
 
 static void test_replaced(void)
 {
-    bl_values vs = {0};
+    bl_value_set vs = {0};
     const bl_view v = bl_view_run(copied, 96);
     bl_match m;
     count_up();
@@ -383,7 +383,7 @@ static void test_replaced(void)
 /* Row-major and column-major, with axes of length 1, are one place; another leading dimension is another. */
 static void test_places(void)
 {
-    bl_values vs = {0};
+    bl_value_set vs = {0};
     count_up();
     CHECK(note(&vs, matrix(numbers, 4, 3, 4), false, 1));
     CHECK(note(&vs, make((char *)numbers, 2, (int64_t[]){3, 4}, (int64_t[]){32, 8}, 8, 8), false, 2));
@@ -403,7 +403,7 @@ static void test_growth(void)
 {
     enum { PLACES = 20000, SIZE = 9 };
     double *x = malloc(PLACES * SIZE * sizeof *x), y[SIZE];
-    bl_values vs = {0};
+    bl_value_set vs = {0};
     bl_match m;
     for (int i = 0; i < PLACES * SIZE; i++)
         x[i] = check_uniform();
@@ -439,7 +439,7 @@ static void test_many_axes(void)
 {
     static const int ascending[] = {2, 0, 4, 1, 3}, descending[] = {3, 1, 4, 0, 2}, other[] = {2, 0, 4, 3, 1};
     const array a = make((char *)numbers, 5, (int64_t[]){2, 2, 3, 2, 2}, (int64_t[]){24, 96, 8, 192, 48}, 8, 8);
-    bl_values vs = {0};
+    bl_value_set vs = {0};
     bl_match m;
     count_up();
     CHECK(note(&vs, a, false, 1));
@@ -466,7 +466,7 @@ static void test_many_axes(void)
 static void test_ambiguous(void)
 {
     static double twice[4096];
-    bl_values vs = {0};
+    bl_value_set vs = {0};
     const bl_view v = bl_view_run(copied, 96);
     bl_match m;
     count_up();
@@ -495,7 +495,7 @@ static void test_ambiguous(void)
 /* Operands that share elements with the value are the value; those between its elements are not. */
 static void test_overlap(void)
 {
-    bl_values vs = {0};
+    bl_value_set vs = {0};
     bl_match m;
     count_up();
     for (int i = 0; i < 8; i++)
@@ -516,7 +516,7 @@ static void test_vanished(void)
     char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(p != MAP_FAILED);
     double *x = (double *)(void *)p;
-    bl_values vs = {0};
+    bl_value_set vs = {0};
     bl_match m;
     count_up();
     /* more runs than are read at once */
@@ -535,7 +535,7 @@ static void test_vanished(void)
 
 static void test_bits(void)
 {
-    bl_values vs = {0};
+    bl_value_set vs = {0};
     const bl_view v = bl_view_run(copied, 96);
     bl_match m;
     count_up();
