@@ -128,7 +128,7 @@ void bl_out_of_memory(blasad_tape *t)
     bl_tape_fail(t, BLASAD_MEMORY, "no memory to record call %zu; the program went on, its gradient is lost", t->count);
 }
 
-static bool add_save(blasad_tape *t, bl_record *r, bl_save *s)
+bool bl_add_save(blasad_tape *t, bl_record *r, bl_save *s)
 {
     if (!s)
         return true;
@@ -149,7 +149,7 @@ static bool save_overwritten(blasad_tape *t, const bl_call *c, bl_region *g, con
 {
     const bl_path below = bl_path_below(t, c);
     bl_save *s;
-    return bl_save_under(&t->values, &below, g, v, &s) && add_save(t, r, s);
+    return bl_save_under(&t->values, &below, g, v, &s) && bl_add_save(t, r, s);
 }
 
 /* What the adjoint needs of operand i, where no single annotation owns it. */
@@ -161,7 +161,7 @@ static bool keep_parts(blasad_tape *t, const bl_call *c, const bl_view *v, bl_re
     bl_view part;
     while (bl_parts_next(&parts, &g, &part)) {
         bl_save *s = NULL;
-        if (!(g->window ? bl_keep_read(&t->values, &below, g, &part, &s) && add_save(t, r, s) : bl_need(g, &part)))
+        if (!(g->window ? bl_keep_read(&t->values, &below, g, &part, &s) && bl_add_save(t, r, s) : bl_need(g, &part)))
             return false;
     }
     return true;

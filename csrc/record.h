@@ -112,6 +112,8 @@ struct blasad_tape {
     bl_touch touch; /* of the call in progress */
     bl_extra *extra;
     size_t extras, extra_capacity;
+    blasad_operation **operation; /* each time one was recorded */
+    size_t operations, operation_capacity;
     bl_save **save;
     size_t saves, save_capacity;
     bl_arena values;
@@ -161,6 +163,8 @@ void bl_tape_fail(blasad_tape *t, int code, const char *format, ...) __attribute
 /* "dgemm (call 3, through scipy_dgemm_)" */
 const char *bl_describe_call(const blasad_tape *t, const bl_call *c, char buffer[static 128]);
 void bl_out_of_memory(blasad_tape *t);
+/* Adds what was saved for a record, if anything was. False if memory is short. */
+bool bl_add_save(blasad_tape *t, bl_record *r, bl_save *s);
 /* Room for one more at t->at; false if memory is short. */
 bool bl_more_records(blasad_tape *t);
 enum bl_seen bl_tape_before(bl_layer *self, const bl_call *c);
