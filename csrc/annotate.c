@@ -130,7 +130,7 @@ static int tell(const char *what, void *x, int type, int ndim, const int64_t *sh
                            "%s has elements of %s: annotated memory lives as long as the tape; say that it gets fresh "
                            "content with tape.assigned",
                            what, label);
-    } while (bl_axes_next(&a, 1, at, &p));
+    } while (bl_axes_next(&a, a.n > 0, at, &p));
     for (bl_layer *l = bl_thread_state.top; l && code == BLASAD_OK; l = l->below)
         code = blasad_tape_error((blasad_tape *)l);
     return code;
