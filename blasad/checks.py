@@ -8,9 +8,10 @@ import numpy as np
 
 from .activity import Annotation, Const, Duplicated, Forward, Mode, Reverse
 from .autodiff import annotate, holds_numbers
+from .calls import Call, Operand
 from .errors import GradientError, UnsupportedError
 from .memory import Memory, describe
-from .tape import Call, Operand, Tape
+from .tape import Tape
 
 Real = np.ndarray[Any, np.dtype[np.float64]]
 
