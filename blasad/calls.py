@@ -12,8 +12,13 @@ LEGEND = (
     "dup: has a shadow; scratch: has one of blasad's own; parts: of several owners, some with a shadow; "
     "const: annotated; assumed: taken for constant, nobody said so; *: active scalar"
 )
-# Announcements are records of calls that nobody made; they have no more of a call than what they are about.
-_ANNOUNCED = {"tape.assigned": "assigned", "tape.forget": "forget"}
+# Records of what nobody called have no more of a call than the memory that they are about.
+_UNCALLED = {
+    ("mscal", "tape.assigned"): "assigned",
+    ("mscal", "tape.forget"): "forget",
+    ("maxpby", "a copy"): "copy",
+    ("operation", "tape.record"): "record",
+}
 # Multiplications and additions per element of m x n, of the routines that are linear in it.
 _OPERATIONS = {"mscal": (1, 0), "maxpby": (2, 1), "mconj": (0, 0), "mdot": (1, 1)}
 
@@ -57,8 +62,9 @@ class Call:
     index : int
         Position on the tape.
     routine, symbol : str
-        "dgemm", and the name through which it was called, "scipy_dgemm_64_". What the program said of memory is listed
-        as well, as "assigned" and "forget", and under a tape inside this one what that did to numbers ("dmaxpby").
+        "dgemm", and the name through which it was called, "scipy_dgemm_64_". Listed as well are
+        announcements, "assigned", "forget" and "record"; a "copy" that was followed; and what a tape inside this one did
+        to numbers, "dmaxpby" for instance.
     caller : str or None
         The file of the library that made the call.
     row_major : bool
@@ -121,24 +127,24 @@ def read_call(tape: Any, index: int) -> Call:
     c = ffi.new("blasad_call *")
     check(lib.blasad_tape_call(tape, index, c))
     letter = "sdcz"[c.type]
-    symbol = text(c.symbol)
-    announced = _ANNOUNCED.get(symbol) if text(c.routine) == "mscal" else None
-    names = [] if announced else [text(c.scalar_names[i]) for i in range(c.n_scalars)]
+    routine, symbol = text(c.routine), text(c.symbol)
+    uncalled = _UNCALLED.get((routine, symbol))
+    names = [] if uncalled else [text(c.scalar_names[i]) for i in range(c.n_scalars)]
     dims = {text(c.dim_names[i]): int(c.dims[i]) for i in range(c.n_dims)}
     operands = tuple(_operand(c.operands[i]) for i in range(c.n_operands))
     size = {"s": 4, "d": 8, "c": 8, "z": 16}[letter]
     return Call(
         index=index,
-        routine=announced or letter + text(c.routine),
+        routine=uncalled or letter + routine,
         symbol=symbol,
         caller=text(c.caller) or None,
         row_major=bool(c.row_major),
-        flags={} if announced else {text(c.flag_names[i]): c.flags[i].decode() for i in range(c.n_flags)},
+        flags={} if uncalled else {text(c.flag_names[i]): c.flags[i].decode() for i in range(c.n_flags)},
         dims=dims,
         scalars={n: complex(*c.scalars[i]) if letter in "cz" else float(c.scalars[i][0]) for i, n in enumerate(names)},
         active_scalars=tuple(n for i, n in enumerate(names) if c.scalar_active[i]),
         operands=operands,
-        flops=0 if announced else _flops(text(c.routine), letter in "cz", dims),
+        flops=0 if uncalled else _flops(routine, letter in "cz", dims),
         bytes=sum(o.shape[0] * o.shape[1] * size for o in operands),
         seconds=float(c.seconds) if c.seconds >= 0 else None,
         saved_bytes=int(c.saved_bytes),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ._core import ffi, lib
-from .errors import keep
+from .errors import keep, text
 from .memory import TYPES, Memory, describe
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -46,11 +46,11 @@ class Operation:
         self._begun: Any = ffi.NULL
         self._handle: Any = None
 
-    def begin(self) -> bool:
-        """False: the C core refused; the text is its last error."""
+    def begin(self) -> None:
         (n_in, inputs), (n_out, outputs) = (s.given for s in self._memory)
         self._begun = lib.blasad_record_begin(n_in, inputs, n_out, outputs)
-        return bool(self._begun != ffi.NULL)
+        if self._begun == ffi.NULL:
+            raise ValueError(text(lib.blasad_last_error()))
 
     def end(self) -> int:
         self._handle = ffi.new_handle(self)

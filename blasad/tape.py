@@ -463,19 +463,12 @@ def _assignment(*memory: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _operation(operation: Operation) -> Iterator[None]:
-    begun = operation.begin()
-    if not begun:
-        message = text(lib.blasad_last_error())
-        if not _found():
-            raise ValueError(message)
+    operation.begin()
     try:
         yield
     except BaseException:
-        if begun:
-            operation.abandon()
+        operation.abandon()
         raise
-    if not begun:
-        return
     _tell(operation.end)
     let_go()
     failed = [t for t in _here.tapes.values() if lib.blasad_tape_error(t._tape) == lib.BLASAD_USER and not t._raised]
