@@ -9,8 +9,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
-from campaign_oracle import Oracle, flags_of
-from campaign_program import ARENA, SIZE, Announced, Annotation, Call, End, Program, Write, draw, shrink, starts, width
+from campaign_draw import draw, shrink
+from campaign_oracle import Oracle
+from campaign_program import ARENA, SIZE, Annotation, Announced, Call, End, Program, Write, starts, width
 from roads import DTYPE, ROADS
 
 import blasad
@@ -288,9 +289,10 @@ class Run:
         if self.blind == "assumptions":
             return set()
         found = self.tape.assumptions
-        number = {}
-        if any(a.call for a in found):  # announcements may be entries of the tape, too
-            number = {c.index: i for i, c in enumerate(c for c in self.tape if c.routine.endswith("gemm"))}
+        number = list(range(len(self.tape)))
+        if len(number) != self.oracle.calls:  # announcements and copies are entries of the tape, too
+            gemms = [c.index for c in self.tape if c.routine.endswith("gemm")]
+            number = [gemms.index(i) if i in gemms else -1 for i in number]
         return {(number[a.call.index], a.operand.name) if a.call else (None, a.text.split(" ")[0]) for a in found}
 
     def compare(self, seeds: np.ndarray) -> None:
@@ -345,6 +347,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.programs = self.compared = self.assumed = self.saved = self.calls = 0
+        self.last = 0  # the number of the last program
         self.outcomes: Counter[str] = Counter()
         self.occurrences: Counter[str] = Counter()
         self.by_kind: dict[str, Counter[str]] = {}
@@ -385,4 +388,4 @@ def _column(v: Verdict) -> str:
     return "failed" if v.failed else v.outcome if v.outcome in ("numbers", "left open") else "reported"
 
 
-__all__ = ["BLIND", "FAILURES", "Tally", "Verdict", "draw", "flags_of", "judge", "smallest"]
+__all__ = ["BLIND", "FAILURES", "Tally", "Verdict", "draw", "judge", "smallest"]

@@ -429,6 +429,8 @@ class Oracle:
             return None
         scratch = f.result & ~self.declared
         if f.active:
+            born = cells_of(scratch & ~self.live)
+            self.left[born] = self.words[born]
             self.live |= scratch
             self.known &= ~scratch
         else:
@@ -461,7 +463,7 @@ class Oracle:
             want = want + f.alpha * (op(call.ta, a) @ op(call.tb, b))
         at = f.at["c"]
         got = self.memory[at] + 1j * self.memory[at + 1] if w == 2 else self.memory[at]
-        scale = 1 + np.abs(old).max() ** 2
+        scale = (1 + np.abs(old).max()) ** 3
         close = np.abs(got - want) <= 100 * np.finfo(self.memory.dtype).eps * scale
         return None if close.all() else "a call computed something else"
 
@@ -521,6 +523,10 @@ class Oracle:
         for a, own in self.ranges if self.program.verify else ():
             if a.kind == "dup" and changed & own and not own & self.touched:
                 (self.optional if own & self.half_touched else self.assumptions).add((None, a.label))
+        if self.program.undeclared == "error" and self.assumptions:
+            self.fail("annotated memory that no call touched changed", "ActivityError")
+        elif self.program.undeclared == "error" and self.optional:
+            self.may("ActivityError")
 
     def replay(self) -> None:
         changed = self.changed()

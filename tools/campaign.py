@@ -9,7 +9,7 @@
 A program is drawn from its number, so that a failure can be had again. Programs use annotated memory in many ways,
 scratch, and code that no hook sees; each has to end with the right gradient or tangents, with the error that it
 deserves, or with the cut listed as an assumption. Exit status 1 if one does not. What they are is in
-tests/campaign_program.py, what they deserve in tests/campaign_oracle.py.
+tests/campaign_program.py and campaign_draw.py, what they deserve in tests/campaign_oracle.py.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(1, str(Path(__file__).parents[1] / "tests"))
-from campaign_judge import (  # type: ignore[import-not-found,unused-ignore]  # noqa: E402
+from campaign_judge import (  # type: ignore[import-not-found,unused-ignore]
     BLIND,
     FAILURES,
     Tally,
@@ -35,16 +35,17 @@ BATCH = 200
 ERRORS = ("UnseenWriteError", "ActivityError", "AliasError")
 
 
-def work(mine: range, blind: str, declared: bool, at: Any, out: Any) -> None:
+def work(mine: list[int], blind: str, declared: bool, at: Any, out: Any) -> None:
     """Judges programs; `at` says which one, should the process die of it."""
     tally = Tally()
     for seed in mine:
-        at.value = seed
+        at.value = tally.last = seed
         tally.add(judge(draw(seed, declared), blind))
         if tally.programs == BATCH:
             out.send(tally)
             tally = Tally()
-    out.send(tally)
+    if tally.programs:
+        out.send(tally)
     out.send(None)
 
 
@@ -53,14 +54,16 @@ class Worker:
 
     def __init__(self, mine: range, blind: str, declared: bool) -> None:
         self.mine, self.blind, self.declared = mine, blind, declared
+        self.deadly: list[int] = []
         self.context = multiprocessing.get_context("spawn")
         self.start()
 
     def start(self) -> None:
+        left = [seed for seed in self.mine if seed not in self.deadly]
         self.at = self.context.Value("q", self.mine.start)
         self.source, out = self.context.Pipe(duplex=False)
         self.process = self.context.Process(
-            target=work, args=(self.mine, self.blind, self.declared, self.at, out), daemon=True
+            target=work, args=(left, self.blind, self.declared, self.at, out), daemon=True
         )
         self.process.start()
         out.close()
@@ -72,14 +75,15 @@ class Worker:
                 tally = self.source.recv()
             except EOFError:
                 self.process.join()
+                self.deadly.append(self.at.value)
                 died = Tally()
-                died.programs = 1
-                died.outcomes["crash"] = 1
+                died.programs = died.outcomes["crash"] = 1
                 died.failures.append((self.at.value, "crash", f"the process died: exit code {self.process.exitcode}"))
                 yield died
-                self.mine = range(self.at.value + self.mine.step, self.mine.stop, self.mine.step)
-                self.start()  # up to a batch before it is not counted
+                self.start()
                 return
+            if tally is not None:
+                self.mine = range(tally.last + self.mine.step, self.mine.stop, self.mine.step)
             yield tally
             if tally is None:
                 return
