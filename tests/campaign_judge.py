@@ -301,7 +301,7 @@ class Run:
         want = o.shadows(seeds[self.mine].astype(float))
         got = self.shadows[self.mine]
         error = np.abs(got - want)
-        bad = ~(error <= 200 * np.finfo(got.dtype).eps * o.scale())
+        bad = ~(error <= 30 * np.finfo(got.dtype).eps * o.scale())
         if bad.any():
             i = int(np.argmax(np.where(bad, error, -1)))
             raise Wrong(

@@ -32,6 +32,7 @@ from campaign_judge import (  # type: ignore[import-not-found,unused-ignore]
 )
 
 BATCH = 200
+PATIENCE = 60  # seconds for one program
 ERRORS = ("UnseenWriteError", "ActivityError", "AliasError")
 
 
@@ -50,7 +51,7 @@ def work(mine: list[int], blind: str, declared: bool, at: Any, out: Any) -> None
 
 
 class Worker:
-    """A process that judges programs, and is replaced if one of them kills it."""
+    """A process that judges programs, and is replaced if one of them kills it or does not end."""
 
     def __init__(self, mine: range, blind: str, declared: bool) -> None:
         self.mine, self.blind, self.declared = mine, blind, declared
@@ -61,6 +62,7 @@ class Worker:
     def start(self) -> None:
         left = [seed for seed in self.mine if seed not in self.deadly]
         self.at = self.context.Value("q", self.mine.start)
+        self.seen, self.since = -1, time.monotonic()
         self.source, out = self.context.Pipe(duplex=False)
         self.process = self.context.Process(
             target=work, args=(left, self.blind, self.declared, self.at, out), daemon=True
@@ -70,6 +72,10 @@ class Worker:
 
     def tallies(self) -> Iterator[Tally | None]:
         """What is ready; None: nothing more will come."""
+        if self.at.value != self.seen:
+            self.seen, self.since = self.at.value, time.monotonic()
+        elif time.monotonic() - self.since > PATIENCE:
+            self.process.kill()
         while self.source.poll():
             try:
                 tally = self.source.recv()
