@@ -60,6 +60,7 @@ class Draw:
             undeclared=r.choices(("constant", "warn", "error"), (8, 1, 0.5))[0],
             copies="follow" if not declared and r.random() < 0.3 else "error",
             flat=r.random() < 0.04,
+            late=r.random() < 0.1,
             annotations=[*named[layout], *(self.whole(n, "const" if n == "K" else "dup") for n in "QsK")],
         )
         if self.program.copies == "follow":
@@ -108,7 +109,7 @@ class Draw:
             at = self.start[name] + self.w * r.randrange(SIZE[name])
             cells = set(range(at, at + width(letter)))
             if (
-                not cells & taken
+                (not cells & taken or r.random() < 0.03)
                 and (active or not cells & self.live)
                 and not (self.declared and cells - self.dup and active)
             ):

@@ -6,7 +6,7 @@ else happens is a failure, of one of the classes FAILURES.
 
 import warnings
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from campaign_draw import draw, shrink
@@ -86,6 +86,7 @@ class Run:
         self.oracle = Oracle(program, self.arena)
         self.mine = at[self.oracle.inputs]
         self.base, self.step = self.arena.ctypes.data, self.arena.itemsize
+        self.waiting = list(program.annotations)
         self.kept: dict[float, np.ndarray] = {}
         self.tape = Tape(
             Reverse if program.mode == "reverse" else Forward,
@@ -101,14 +102,18 @@ class Run:
     def numbers(self, count: int) -> np.ndarray:
         return self.rng.uniform(-1, 1, count).astype(REAL[self.program.letter])
 
-    def annotate(self) -> None:
-        for a in self.program.annotations:
+    def annotate(self, used: set[int] | None = None) -> None:
+        """What is used, or all, unless it is annotated already. Parts of one buffer come together."""
+        parents = {a.parent for a in self.waiting if used is None or used & set(a.array.cells())}
+        for a in [a for a in self.waiting if a.parent in parents]:
+            self.waiting.remove(a)
+            self.oracle.annotated(a)
             x = a.array.on(self.arena)
             if a.kind == "const":
                 self.tape.const(x, name=a.label)
             else:
-                shifted = a.array.__class__(a.array.base + self.of[a.label], *_rest(a))
-                self.tape.duplicated(x, shifted.on(self.shadows), name=a.label)
+                shadow = replace(a.array, base=a.array.base + self.of[a.label])
+                self.tape.duplicated(x, shadow.on(self.shadows), name=a.label)
 
     # ---- steps
 
@@ -180,6 +185,8 @@ class Run:
 
     def steps(self, steps: list) -> None:
         for s in steps:
+            if self.waiting and not isinstance(s, Write):
+                self.annotate(s.cells() if isinstance(s, Call) else set(s.array.cells()))
             if isinstance(s, Call):
                 self.oracle.before(s)
                 self.call(s)
@@ -196,8 +203,10 @@ class Run:
     def record(self, steps: list) -> Exception | None:
         try:
             with self.tape:
-                self.annotate()
+                if not self.program.late:
+                    self.annotate()
                 self.steps(steps)
+                self.annotate()
                 self.oracle.end()
         except blasad.BlasadError as error:
             return error
@@ -312,10 +321,6 @@ class Run:
         others[self.mine] = False
         if (self.shadows[others] != seeds[others]).any():
             raise Wrong("memory disturbed", "bytes between shadows changed")
-
-
-def _rest(a: Annotation) -> tuple:
-    return a.array.shape, a.array.strides, a.array.item
 
 
 def _sorted(things: set) -> list:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from campaign_program import Announced, Call, Place, Program, Write, width
+from campaign_program import Annotation, Announced, Call, Place, Program, Write, width
 
 Bits = int
 
@@ -61,6 +61,10 @@ class Footprint:
         for b in (*self.reads.values(), *self.scalars.values()):
             out |= b
         return out
+
+    @property
+    def touches(self) -> Bits:
+        return self.read | self.result
 
 
 def index(p: Place, row_major: bool) -> np.ndarray:
@@ -197,9 +201,10 @@ class Values:
             if sure:
                 self.sure.add((tuple(sorted(x.shape)) if x.ndim == 2 else None, key))
 
-    def whole(self, x: np.ndarray) -> bool:
+    def whole(self, x: np.ndarray, flat: bytes) -> bool:
+        """`flat`: the same in memory order, the only one that an array of one axis has."""
         shape = tuple(sorted(x.shape))
-        return any((s, key) in self.sure for key in both_orders(x) for s in (shape, None))
+        return (None, flat) in self.sure or any((shape, key) in self.sure for key in both_orders(x))
 
     def perhaps(self, x: np.ndarray) -> bool:
         return any(key in self.maybe for key in both_orders(x))
@@ -246,11 +251,15 @@ class Oracle:
         self.optional: set[tuple[int | None, str]] = set()
         self.returned: set[bytes] = set()
         self.values = Values()
-        for a, _ in self.ranges:
-            if a.kind == "dup" and a.array.item == self.w:
-                self.values.add(a.array.on(memory), sure=True)
         self.followed: list[tuple[Bits, bytes, np.ndarray, np.ndarray, Bits, bytes]] = []
         self.events: list[str] = []
+
+    def annotated(self, a: Annotation) -> None:
+        """Now, before its first use."""
+        cells = list(a.array.cells())
+        self.left[cells] = self.words[cells]
+        if a.kind == "dup" and a.array.item == self.w:
+            self.values.add(a.array.on(self.memory), sure=True)
 
     # ---- small questions
 
@@ -286,8 +295,14 @@ class Oracle:
             return f
         f = self.f = self.assume(call, f)
         inputs = f.reads.get("a", 0) | f.reads.get("b", 0)
-        if f.result & inputs and (f.result | f.read) & (self.dup | self.live):
+        if f.result & inputs and f.touches & (self.dup | self.live):
             self.fail("the output overlaps an input", "AliasError")
+        for key in ("alpha", "beta"):
+            if f.bits.get(key, 0) & f.result and f.touches & (self.dup | self.live):
+                if f.bits[key] & (self.declared | self.live):
+                    self.fail(f"the output overlaps {key}", "AliasError")
+                else:
+                    self.may("AliasError")
         if f.active and f.result & self.const:
             self.fail("active into constant memory", "ActivityError")
         self.look_at_scalars(call, f)
@@ -317,7 +332,7 @@ class Oracle:
                 for a, _ in self.ranges:
                     if a.kind == "dup" and a.array.item == self.w:
                         self.values.add(a.array.on(self.memory), sure=False)
-                if self.copy(x, own, whole=unknown == own):
+                if self.copy(x, x.tobytes("C" if call.row_major else "F"), own, whole=unknown == own):
                     again = True
                     continue
             if unknown & ~maybe:
@@ -331,9 +346,9 @@ class Oracle:
                 self.may("ActivityError")
         return footprint(call, self.memory, self.dup | self.live) if again else f
 
-    def copy(self, x: np.ndarray, own: Bits, whole: bool) -> bool:
+    def copy(self, x: np.ndarray, flat: bytes, own: Bits, whole: bool) -> bool:
         """An undeclared operand of many elements that may be a copy; True if it is followed."""
-        if whole and self.values.whole(x):
+        if whole and self.values.whole(x, flat):
             if self.program.copies == "error":
                 if self.program.verify:
                     self.fail("a copy of an active value", "ActivityError")
@@ -423,7 +438,7 @@ class Oracle:
         written = flags_of(f.writes, self.count)
         if ((self.words != self.old) & ~written).any():
             return "a call changed what it does not write"
-        if not f.writes & (f.reads.get("a", 0) | f.reads.get("b", 0)) and (wrong := self.primal(call, f)):
+        if wrong := self.primal(call, f):
             return wrong
         if self.expected:
             return None
@@ -454,8 +469,8 @@ class Oracle:
         return None
 
     def primal(self, call: Call, f: Footprint) -> str | None:
-        if not f.writes:
-            return None
+        if not f.writes or any(f.writes & own for key, own in f.bits.items() if key != "c"):
+            return None  # what overlaps is undefined
         w, old = width(call.letter), self.old.view(self.memory.dtype)
         a, b, c = (old[f.at[k]] + 1j * old[f.at[k] + 1] if w == 2 else old[f.at[k]] for k in "abc")
         want = f.beta * c if f.beta != 0 else np.zeros(c.shape)

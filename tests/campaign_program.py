@@ -114,6 +114,14 @@ class Call:
     ldc: int
     road: int
 
+    def cells(self) -> set[int]:
+        """Of all arguments."""
+        out = {c for p in self.places().values() for c in p.cells()}
+        for x in (self.alpha, self.beta):
+            if isinstance(x, str) and x[0] == "@":
+                out |= set(range(int(x[1:]), int(x[1:]) + width(self.letter)))
+        return out
+
     def places(self) -> dict[str, Place]:
         """The operands as stored: of a row-major call, columns for rows."""
         m, n, k, w = self.m, self.n, self.k, width(self.letter)
@@ -182,6 +190,7 @@ class Program:
     undeclared: str
     copies: str
     flat: bool  # buffers hold one number each when the program begins
+    late: bool  # buffers are annotated just before their first use
     annotations: list[Annotation]
     steps: list[Step] = field(default_factory=list)
 
@@ -196,7 +205,7 @@ class Program:
         return replace(self, steps=self.steps[:index] + self.steps[index + 1 :])
 
     def __str__(self) -> str:
-        flat = ", flat" if self.flat else ""
+        flat = ", flat" * self.flat + ", annotated late" * self.late
         lines = [
             f"seed {self.seed}: {self.letter}, {self.mode}, verify={self.verify}, undeclared={self.undeclared!r}, "
             f"copies={self.copies!r}{flat}"
