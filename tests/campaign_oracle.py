@@ -318,36 +318,42 @@ class Oracle:
         return f
 
     def assume(self, call: Call, f: Footprint) -> Footprint:
-        """Undeclared operands: assumptions and copies. Those that are followed become active."""
-        changed, again = self.changed() if self.program.verify else 0, False
+        """Undeclared operands: copies and assumptions. A copy that is followed becomes active, and all is new."""
+        changed = self.changed() if self.program.verify else 0
+        at = iter(f.reads)
+        while key := next(at, None):
+            own = f.reads[key]
+            if (unknown := self.unknown(own, changed)) and self.copy(call, f, key, whole=unknown == own):
+                f = footprint(call, self.memory, self.dup | self.live)
+                at = iter(f.reads)
         for key, own in f.reads.items():
-            unknown = own & ~self.declared & ~self.live & ~(self.known & ~changed)
+            unknown = self.unknown(own, changed)
             maybe = unknown & self.unsure & ~changed  # was out of date when last read, and no longer is
             self.unsure |= unknown & self.known
             self.known &= ~unknown
-            if not unknown:
-                continue
-            x = self.operand(call, f, key)
-            if x.size >= 8 and len(set(x.ravel().tolist())) > 1:
-                for a, _ in self.ranges:
-                    if a.kind == "dup" and a.array.item == self.w:
-                        self.values.add(a.array.on(self.memory), sure=False)
-                if self.copy(x, x.tobytes("C" if call.row_major else "F"), own, whole=unknown == own):
-                    again = True
-                    continue
             if unknown & ~maybe:
                 self.assumptions.add((self.calls, key))
-            else:
+            elif unknown:
                 self.optional.add((self.calls, key))
         if self.program.undeclared == "error":
             if any(i == self.calls for i, _ in self.assumptions):
                 self.fail("an undeclared operand", "ActivityError")
             elif any(i == self.calls for i, _ in self.optional):
                 self.may("ActivityError")
-        return footprint(call, self.memory, self.dup | self.live) if again else f
+        return f
 
-    def copy(self, x: np.ndarray, flat: bytes, own: Bits, whole: bool) -> bool:
-        """An undeclared operand of many elements that may be a copy; True if it is followed."""
+    def unknown(self, cells: Bits, changed: Bits) -> Bits:
+        return cells & ~self.declared & ~self.live & ~(self.known & ~changed)
+
+    def copy(self, call: Call, f: Footprint, key: str, whole: bool) -> bool:
+        """An operand, undeclared in part or as a whole, that may be a copy; True if it is followed."""
+        x, own = self.operand(call, f, key), f.reads[key]
+        flat = x.tobytes("C" if call.row_major else "F")
+        if x.size < 8 or len(set(x.ravel().tolist())) == 1:
+            return False
+        for a, _ in self.ranges:
+            if a.kind == "dup" and a.array.item == self.w:
+                self.values.add(a.array.on(self.memory), sure=False)
         if whole and self.values.whole(x, flat):
             if self.program.copies == "error":
                 if self.program.verify:
@@ -362,6 +368,7 @@ class Oracle:
                     self.derivative.by[:, mine] = by[:, columns]
                     self.derivative.bound[mine] = bound[columns]
                     self.live |= own
+                    self.touched |= source & self.dup
                     self.left[mine] = self.words[mine]
                     self.events.append("copy followed")
                     if self.content(source) != then:
