@@ -196,6 +196,19 @@ class Draw:
     def block(self, p: Place) -> Array:
         return Array(p.base, (p.rows, p.cols), (p.item, p.item * p.ld), p.item)
 
+    def scratch(self) -> Place | None:
+        """What an active call has written there, if one has; or any block."""
+        r = self.rng
+        written = [p for p in self.outputs if self.buffer(p.base) in "UW" and p.rows * p.cols]
+        if written and r.random() < 0.8:
+            return r.choice(written)
+        return self.place(r.choice("UUW"), r.choice((2, 3, 4)), r.choice((1, 2, 3)), self.w)
+
+    def read(self, p: Place) -> None:
+        """Often, what has just been written is used."""
+        if not self.declared and self.rng.random() < 0.6:
+            self.call(p)
+
     def unseen(self, kind: str) -> None:
         r = self.rng
         if kind == "memset":
@@ -211,22 +224,25 @@ class Draw:
             if p := self.some_operand():
                 self.write(kind, self.elements(p.cells()))
         elif kind == "refill":
-            p = self.place(r.choice("UUW"), r.choice((2, 3, 4)), r.choice((1, 2, 3)), self.w)
+            p = self.scratch()
             if p:
                 self.write(kind, p.cells())
+                self.read(p)
         elif kind == "forget":
-            p = r.choice([p for p in self.outputs if self.buffer(p.base) in "UW"] or [None])
-            p = p or self.place(r.choice("UW"), 3, 2, self.w)
+            p = self.scratch()
             if p:
                 self.steps.append(Announced(kind, self.block(p)))
                 self.live -= set(p.cells())
                 if r.random() < 0.7:
                     self.write("refill after forget", p.cells())
+                self.read(p)
         elif kind == "assigned":
-            p = self.place(r.choice("PPQUUWK"), r.choice((1, 2, 3)), r.choice((1, 2)), self.w)
+            p = self.place(r.choice("PPQUWK"), r.choice((1, 2, 3)), r.choice((1, 2)), self.w)
+            p = self.scratch() if r.random() < 0.3 else p
             if p:
                 self.steps.append(Announced(kind, self.block(p), r.randrange(1 << 30)))
                 self.live -= set(p.cells())
+                self.read(p)
         elif kind in ("copy", "transposed copy", "part of a copy", "small copy"):
             self.copy(kind)
         elif kind == "undone":
