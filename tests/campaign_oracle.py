@@ -240,6 +240,7 @@ class Oracle:
         self.printed = self.dup
         self.doubtful = 0  # constant cells whose fingerprint the contract does not ask for
         self.live = self.known = self.unsure = self.need = self.touched = self.half_touched = 0
+        self.ended = 0  # said to be constant by tape.forget; whether content that stayed is a copy is left open
         self.copied, self.copies = 0, self.words.copy()
         self.saved = 0
         self.calls = 0
@@ -354,6 +355,7 @@ class Oracle:
         for a, _ in self.ranges:
             if a.kind == "dup" and a.array.item == self.w:
                 self.values.add(a.array.on(self.memory), sure=False)
+        whole = whole and bool(own & (~self.ended | self.changed()))
         if whole and self.values.whole(x, flat):
             if self.program.copies == "error":
                 if self.program.verify:
@@ -459,6 +461,7 @@ class Oracle:
             self.live &= ~f.writes
             self.known |= f.writes & ~self.declared
         self.unsure &= ~f.writes
+        self.ended &= ~f.writes
         self.left[written] = self.words[written]
         self.printed &= ~(f.writes & self.const)
         self.touched |= (f.read | f.writes) & self.dup
@@ -519,6 +522,7 @@ class Oracle:
             return
         block = bits_of(step.array.cells()) & ~self.declared
         self.derivative.cut(cells_of(block))
+        self.ended |= block & self.live
         self.live &= ~block
         self.known &= ~block
         self.unsure &= ~block
