@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "copies.h"
 #include "entry.h"
 #include "error.h"
 #include "fingerprint.h"
@@ -44,6 +45,8 @@ static int annotate(blasad_tape *t, const bl_array *x, int shadows, void *const 
         bl_tape_fail(t, BLASAD_MEMORY, "no memory for the fingerprints of %s; verify=False needs none", label);
         return blasad_tape_error(t);
     }
+    if (shadows && !bl_copies_annotated(t, x))
+        bl_out_of_memory(t);
     for (size_t i = 0; r->contains && i < t->regions.count; i++) {
         const bl_region *q = t->regions.region[i];
         if (q->gone && q->lo >= r->lo && q->hi <= r->hi)
@@ -127,7 +130,7 @@ static int tell(const char *what, void *x, int type, int ndim, const int64_t *sh
                            "%s has elements of %s: annotated memory lives as long as the tape; say that it gets fresh "
                            "content with tape.assigned",
                            what, label);
-    } while (bl_axes_next(&a, 1, at, &p));
+    } while (bl_axes_next(&a, a.n > 0, at, &p));
     for (bl_layer *l = bl_thread_state.top; l && code == BLASAD_OK; l = l->below)
         code = blasad_tape_error((blasad_tape *)l);
     return code;

@@ -84,7 +84,7 @@ typedef struct bl_routine_spec {
 
 static inline bool bl_is_trans(char c) { return c == 'N' || c == 'T' || c == 'C'; }
 
-extern const bl_routine_spec *const bl_routine_table[BL_ROUTINES];
+extern const bl_routine_spec *const bl_routine_table[BL_ROUTINES + 1];
 extern const char bl_type_letter[4];
 
 /* ---- views: the elements of an operand, as a set of columns and never as a box */

@@ -29,11 +29,11 @@ extern const bl_symbol_info bl_symbol_table[BL_SYMBOLS];
 extern bl_binding bl_name_binding[BL_SYMBOLS];
 
 /* What is recorded though nobody called it. */
-enum { BL_SYMBOL_ASSIGNED = BL_SYMBOLS, BL_SYMBOL_FORGET };
+enum { BL_SYMBOL_ASSIGNED = BL_SYMBOLS, BL_SYMBOL_FORGET, BL_SYMBOL_COPY, BL_SYMBOL_OPERATION };
 static inline const char *bl_symbol_name(uint16_t symbol)
 {
-    return symbol < BL_SYMBOLS ? bl_symbol_table[symbol].name
-           : symbol == BL_SYMBOL_ASSIGNED ? "tape.assigned" : "tape.forget";
+    static const char *const others[] = {"tape.assigned", "tape.forget", "a copy", "tape.record"};
+    return symbol < BL_SYMBOLS ? bl_symbol_table[symbol].name : others[symbol - BL_SYMBOLS];
 }
 
 /* What an entry does after it has told of its call. */

@@ -14,6 +14,7 @@
 #include "call.h"
 
 typedef struct bl_layer bl_layer;
+struct blasad_operation;
 
 enum bl_seen {
     BL_SEEN,       /* nothing to do after the call */
@@ -31,6 +32,9 @@ struct bl_layer {
     void (*refused)(bl_layer *self, const bl_call *c, int argument);
     /* The numbers in [lo, hi) have ended: the memory is freed, or will be used for something else. */
     void (*forget)(bl_layer *self, char *lo, char *hi);
+    /* An operation of the program's own begins and ends (operation.h). */
+    void (*operate)(bl_layer *self, struct blasad_operation *o);
+    void (*operated)(bl_layer *self, struct blasad_operation *o);
     /* Somebody wrote operand 0 of a call that was made before, and says so. */
     void (*rewritten)(bl_layer *self, const bl_call *c);
     bl_layer *below;

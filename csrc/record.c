@@ -11,6 +11,7 @@
 #include "entry.h"
 #include "error.h"
 #include "families.h"
+#include "copies.h"
 #include "life.h"
 #include "site.h"
 #include "tape.h"
@@ -127,7 +128,7 @@ void bl_out_of_memory(blasad_tape *t)
     bl_tape_fail(t, BLASAD_MEMORY, "no memory to record call %zu; the program went on, its gradient is lost", t->count);
 }
 
-static bool add_save(blasad_tape *t, bl_record *r, bl_save *s)
+bool bl_add_save(blasad_tape *t, bl_record *r, bl_save *s)
 {
     if (!s)
         return true;
@@ -148,7 +149,7 @@ static bool save_overwritten(blasad_tape *t, const bl_call *c, bl_region *g, con
 {
     const bl_path below = bl_path_below(t, c);
     bl_save *s;
-    return bl_save_under(&t->values, &below, g, v, &s) && add_save(t, r, s);
+    return bl_save_under(&t->values, &below, g, v, &s) && bl_add_save(t, r, s);
 }
 
 /* What the adjoint needs of operand i, where no single annotation owns it. */
@@ -160,7 +161,7 @@ static bool keep_parts(blasad_tape *t, const bl_call *c, const bl_view *v, bl_re
     bl_view part;
     while (bl_parts_next(&parts, &g, &part)) {
         bl_save *s = NULL;
-        if (!(g->window ? bl_keep_read(&t->values, &below, g, &part, &s) && add_save(t, r, s) : bl_need(g, &part)))
+        if (!(g->window ? bl_keep_read(&t->values, &below, g, &part, &s) && bl_add_save(t, r, s) : bl_need(g, &part)))
             return false;
     }
     return true;
@@ -269,14 +270,33 @@ static inline void look_at_returned(blasad_tape *t, const bl_call *c, unsigned o
     }
 }
 
+/* A call that takes an operand for constant: is that a copy of an active value? */
+static __attribute__((noinline)) enum bl_copies_found assume(blasad_tape *t, const bl_call *c, const bl_touch *w)
+{
+    enum bl_copies_found found = BL_COPIES_NONE;
+    if (!(t->options & BLASAD_NO_VERIFY))
+        found = bl_copies_look(t, c, w);
+    if (found == BL_COPIES_NONE && (t->options & BLASAD_UNDECLARED_ERROR)) {
+        bl_refuse_assumed(t, c, __builtin_ctz(w->assumed));
+        found = BL_COPIES_ERROR;
+    }
+    return found;
+}
+
 BL_HOT enum bl_seen before(blasad_tape *t, const bl_call *c, const bl_family *f)
 {
     bl_touch w;
     w.record = NULL;
     w.start = 0;
-    const enum bl_touched touched = bl_touch_call(t, c, f, &w);
-    if (touched != BL_TOUCHED)
-        return touched == BL_TOUCHED_BAD_CALL ? BL_ILLEGAL : BL_SEEN;
+    enum bl_copies_found copies;
+    do {
+        const enum bl_touched touched = bl_touch_call(t, c, f, &w);
+        if (touched != BL_TOUCHED)
+            return touched == BL_TOUCHED_BAD_CALL ? BL_ILLEGAL : BL_SEEN;
+        copies = w.assumed ? assume(t, c, &w) : BL_COPIES_NONE;
+    } while (copies == BL_COPIES_FOLLOWED);
+    if (copies == BL_COPIES_ERROR)
+        return BL_SEEN;
     const bl_plan *p = w.plan;
     const bool verify = !(t->options & BLASAD_NO_VERIFY);
     if (verify && !bl_verify_before(t, c, bl_publish(t, &w)))

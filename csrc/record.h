@@ -8,6 +8,7 @@
 
 #include "blasad.h"
 #include "layer.h"
+#include "recognize.h"
 #include "rules.h"
 #include "set.h"
 #include "snapshot.h"
@@ -111,9 +112,12 @@ struct blasad_tape {
     bl_touch touch; /* of the call in progress */
     bl_extra *extra;
     size_t extras, extra_capacity;
+    blasad_operation **operation; /* each time one was recorded */
+    size_t operations, operation_capacity;
     bl_save **save;
     size_t saves, save_capacity;
     bl_arena values;
+    bl_value_set seen_values; /* whole active values, to know copies of them */
     bl_set returned;  /* active numbers that calls wrote as one-element outputs: they may come back by value (8) */
     const void *constant[BL_MAX_SCALARS]; /* where the last constant scalars were: nobody annotated that memory */
     int constant_type;                    /* what type they had */
@@ -159,6 +163,8 @@ void bl_tape_fail(blasad_tape *t, int code, const char *format, ...) __attribute
 /* "dgemm (call 3, through scipy_dgemm_)" */
 const char *bl_describe_call(const blasad_tape *t, const bl_call *c, char buffer[static 128]);
 void bl_out_of_memory(blasad_tape *t);
+/* Adds what was saved for a record, if anything was. False if memory is short. */
+bool bl_add_save(blasad_tape *t, bl_record *r, bl_save *s);
 /* Room for one more at t->at; false if memory is short. */
 bool bl_more_records(blasad_tape *t);
 enum bl_seen bl_tape_before(bl_layer *self, const bl_call *c);

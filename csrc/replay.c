@@ -5,6 +5,7 @@
 #include "error.h"
 #include "fingerprint.h"
 #include "verify.h"
+#include "operation.h"
 #include "site.h"
 
 /* What a replay reads far from what it read before: how many calls ahead it is asked for, and up to which size asking
@@ -101,14 +102,19 @@ int bl_replay(blasad_tape *t)
 {
     int code = prepare(t);
     bl_site site = {.path.below = bl_thread_state.top};
-    for (size_t index = code == BLASAD_OK ? t->count : 0; index-- > 0;) {
+    for (size_t index = code == BLASAD_OK ? t->count : 0; index-- > 0 && code == BLASAD_OK;) {
         const bl_record *r = bl_record_at(t, index);
         if (index >= AHEAD)
             ask_ahead(t, index - AHEAD);
         site.path.backend = bl_backend_of(r->backend);
         site.path.symbol = r->symbol;
+        if (r->routine == BL_OPERATION)
+            bl_operation_outputs(t, r, &site.path);
         pass_saves(t, &site.path, r, false);
-        replay_call(t, r, &site);
+        if (r->routine == BL_OPERATION)
+            code = bl_operation_adjoint(t, r, &site.path);
+        else
+            replay_call(t, r, &site);
         pass_saves(t, &site.path, r, true);
     }
     bl_work_end(t, bl_thread_state.top);

@@ -11,6 +11,7 @@
 #include "error.h"
 #include "fingerprint.h"
 #include "verify.h"
+#include "operation.h"
 #include "site.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -97,6 +98,8 @@ BL_EXPORT blasad_tape *blasad_tape_new(int mode, int options)
     t->layer.refused = bl_tape_refused;
     t->layer.forget = bl_tape_forget;
     t->layer.rewritten = bl_tape_rewritten;
+    t->layer.operate = bl_tape_operate;
+    t->layer.operated = bl_tape_operated;
     for (int i = 0; i < BL_ROUTINES; i++)
         t->plan[i].type = UINT8_MAX;
     t->mode = mode;
@@ -242,7 +245,11 @@ BL_EXPORT int blasad_tape_free(blasad_tape *t)
     bl_work_end(t, NULL);
     bl_regions_free(&t->regions);
     bl_arena_free(&t->values);
+    for (size_t i = 0; i < t->operations; i++)
+        bl_operation_give(t->operation[i]);
+    free(t->operation);
     bl_set_free(&t->returned);
+    bl_values_free(&t->seen_values);
     free(t->chunk);
     free(t->extra);
     free(t->save);
@@ -335,4 +342,10 @@ void bl_guard_others(const bl_call *c)
         atomic_store(&t->error, text ? BLASAD_ACTIVITY : BLASAD_MEMORY);
     }
     bl_tapes_unlock();
+}
+
+BL_EXPORT int blasad_tape_limit(blasad_tape *t, size_t bytes)
+{
+    (void)t, (void)bytes;
+    return bl_fail(BLASAD_NOT_YET, "memory_limit is not there yet in this version");
 }

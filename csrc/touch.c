@@ -243,6 +243,27 @@ void bl_refuse_assumed(blasad_tape *t, const bl_call *c, int i)
                  bl_describe_call(t, c, call), describe(c, i, NULL, text));
 }
 
+void bl_refuse_copy(blasad_tape *t, const bl_call *c, int i, bool gone, bool ambiguous, size_t event)
+{
+    char call[128], text[256], of[96] = "what an annotated array held";
+    if (event > 0) {
+        const bl_record *e = bl_record_at(t, event - 1);
+        snprintf(of, sizeof of, "the result of call %zu (%c%s, through %s)", event - 1, bl_type_letter[e->type],
+                 bl_routine_table[e->routine]->name, bl_symbol_name(e->symbol));
+    }
+    bl_tape_fail(t, BLASAD_ACTIVITY,
+                 "%s reads %s, which nobody annotated and which is a copy of %s, element for element%s: taken for "
+                 "constant it would cut the gradient. Pass the array itself; or %s",
+                 bl_describe_call(t, c, call), describe(c, i, NULL, text), of,
+                 gone ? ", which has been overwritten since"
+                 : ambiguous ? ", in more than one order"
+                             : "",
+                 gone || ambiguous ? "copy it with a recorded call; or, if it is a constant that happens to be equal, "
+                                     "annotate it (Const)"
+                                   : "have the copy differentiated (copies=\"follow\"); or, if it is a constant that "
+                                     "happens to be equal, annotate it (Const)");
+}
+
 void bl_refuse_returned(blasad_tape *t, const bl_call *c, int i)
 {
     char call[128];

@@ -21,6 +21,8 @@ void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_fam
 void bl_refuse_width(blasad_tape *t, const bl_call *c, const bl_region *r);
 void bl_refuse_output(blasad_tape *t, const bl_call *c, const bl_touch *w, int i);
 void bl_refuse_assumed(blasad_tape *t, const bl_call *c, int i);
+/* Operand i is a copy of what call `event` left (what was annotated, if there is no such call). */
+void bl_refuse_copy(blasad_tape *t, const bl_call *c, int i, bool gone, bool ambiguous, size_t event);
 void bl_refuse_returned(blasad_tape *t, const bl_call *c, int i);
 bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w);
 
@@ -174,10 +176,6 @@ BL_HOT enum bl_touched bl_touch_call(blasad_tape *t, const bl_call *c, const bl_
             bl_refuse_returned(t, c, i);
             return BL_TOUCHED_ERROR;
         }
-    if (assumed && (t->options & BLASAD_UNDECLARED_ERROR)) {
-        bl_refuse_assumed(t, c, __builtin_ctz(assumed));
-        return BL_TOUCHED_ERROR;
-    }
     return BL_TOUCHED;
 }
 

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "copies.h"
 #include "entry.h"
 #include "fingerprint.h"
 
@@ -60,8 +61,7 @@ void bl_changed(blasad_tape *t, const bl_region *r, const char *p, const char *w
             r->label, (const void *)p, p - r->lo, since, when);
 }
 
-/* What a call reads of an annotation, and what is saved of it, is as the last event left it; else where it is not. */
-static const char *changed_before(bl_region *r, const bl_view *v, bool read, bool needed, bool written)
+const char *bl_changed_before(bl_region *r, const bl_view *v, bool read, bool needed, bool written)
 {
     const char *bad = read && (r->duplicated || needed) ? bl_prints_check(r, v) : NULL;
     for (int64_t j = 0; !bad && written && r->need && j < v->columns; j++) {
@@ -88,12 +88,12 @@ bool bl_verify_before(blasad_tape *t, const bl_call *c, const bl_touch *w)
         const bl_view v = operand ? bl_touched_view(w, k) : bl_view_run(c->scalar[k].address, c->size);
         const char *bad = NULL;
         if (r != &bl_mixed) {
-            bad = changed_before(r, &v, read, needed, written);
+            bad = bl_changed_before(r, &v, read, needed, written);
         } else {
             bl_parts parts = bl_parts_of(&t->regions, &v, c->width, false);
             bl_view part;
             while (!bad && bl_parts_next(&parts, &r, &part))
-                bad = r->window ? NULL : changed_before(r, &part, read, needed, written);
+                bad = r->window ? NULL : bl_changed_before(r, &part, read, needed, written);
         }
         if (bad) {
             bl_changed(t, r, bad, bl_describe_call(t, c, text));
@@ -111,20 +111,22 @@ static void mark_seen(bl_region *r, const bl_view *v)
     }
 }
 
-/* `out` but not written: only its derivative changed, by an active scalar that is 0 or 1; that begins a life too. */
-static void left_behind(bl_region *r, const bl_view *v, bool written, bool out)
+uint64_t bl_left_behind(bl_region *r, const bl_view *v, bool written)
 {
     mark_seen(r, v);
-    if (!(r->window ? out : written))
-        return;
-    if (r->duplicated || r->window)
+    if (!written)
+        return 0;
+    if (r->duplicated || r->window) {
         bl_prints_stamp(r, v);
-    else
-        bl_prints_drop(r, v);
+        return bl_content_sum(v, 1 << r->shift);
+    }
+    bl_prints_drop(r, v);
+    return 0;
 }
 
 void bl_verify_after(blasad_tape *t, const bl_call *c, const bl_touch *w)
 {
+    const bl_plan *p = w->plan;
     const bl_routine_spec *s = bl_routine_table[c->routine];
     for (int i = 0; i < s->n_operands + s->n_scalars; i++) {
         const bool operand = i < s->n_operands;
@@ -132,17 +134,20 @@ void bl_verify_after(blasad_tape *t, const bl_call *c, const bl_touch *w)
         bl_region *r = operand ? w->region[k] : w->scalars & BL_SCALAR(k) ? w->scalar_region[k] : NULL;
         if (!r)
             continue;
-        const bool out = operand && (w->plan->out & BL_OPERAND(k));
-        const bool written = operand && (w->plan->access.write & BL_OPERAND(k));
+        /* not written, but out: only its derivative changed, by an active scalar that is 0 or 1; that begins a life */
+        const bool out = operand && (p->out & BL_OPERAND(k)), written = operand && (p->access.write & BL_OPERAND(k));
         const bl_view v = operand ? bl_touched_view(w, k) : bl_view_run(c->scalar[k].address, c->size);
+        uint64_t sum = 0;
         if (r != &bl_mixed && !r->window) {
-            left_behind(r, &v, written, out);
-            continue;
+            sum = bl_left_behind(r, &v, written);
+        } else {
+            bl_parts parts = bl_parts_of(&t->regions, &v, c->width, false);
+            bl_view part;
+            while (bl_parts_next(&parts, &r, &part))
+                sum += bl_left_behind(r, &part, written || (out && r->window));
         }
-        bl_parts parts = bl_parts_of(&t->regions, &v, c->width, false);
-        bl_view part;
-        while (bl_parts_next(&parts, &r, &part))
-            left_behind(r, &part, written, out);
+        if (written && p->active && c->caller)
+            bl_copies_output(t, c, w, k, sum);
     }
 }
 
@@ -155,5 +160,5 @@ void bl_tape_rewritten(bl_layer *self, const bl_call *c)
     bl_view part;
     while (!(t->options & BLASAD_NO_VERIFY) && bl_parts_next(&parts, &r, &part))
         if (r && r->print)
-            left_behind(r, &part, true, true);
+            bl_left_behind(r, &part, true);
 }

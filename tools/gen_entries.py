@@ -241,7 +241,8 @@ def main(source: str, out: str) -> None:
         "routines.h": f"""
 #ifndef BL_ROUTINES_H
 #define BL_ROUTINES_H
-enum bl_routine {{ {"".join(f"BL_{r.name.upper()}, " for r in everything)}BL_ROUTINES }};
+enum bl_routine {{ {"".join(f"BL_{r.name.upper()}, " for r in everything)}BL_ROUTINES,
+    BL_OPERATION = BL_ROUTINES /* of the program's own (operation.h) */ }};
 #define BL_FIRST_KERNEL BL_{everything[len(routines)].name.upper()}
 enum {{ BL_SYMBOLS = {len(names)} }};
 #endif
@@ -257,8 +258,10 @@ enum {{ BL_SYMBOLS = {len(names)} }};
 """,
         "table.c": f"""
 #include "specs.h"
-const bl_routine_spec *const bl_routine_table[BL_ROUTINES] = {{
-{"".join(f"    [BL_{r.name.upper()}] = &bl_spec_{r.name},{chr(10)}" for r in everything)}}};
+extern const bl_routine_spec bl_spec_operation;
+const bl_routine_spec *const bl_routine_table[BL_ROUTINES + 1] = {{
+{"".join(f"    [BL_{r.name.upper()}] = &bl_spec_{r.name},{chr(10)}" for r in everything)}\
+    [BL_OPERATION] = &bl_spec_operation}};
 {"".join(f"int bl_check_{r.name}(const bl_call *c) {{ return {r.check()}; }}{chr(10)}" for r in everything)}
 """,
         "entries.c": f"""
