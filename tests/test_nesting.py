@@ -6,7 +6,6 @@ differentiates the program's arithmetic node by node as often as it takes (`grap
 """
 
 import random
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -15,7 +14,7 @@ import pytest
 from graph import Arithmetic, Element, Layer
 from memory_guard import Pen
 from oracles import assert_close
-from roads import CBLAS, DTYPE, FORTRAN, REAL, Road, gemm, place
+from roads import CBLAS, DTYPE, FORTRAN, REAL, Road, place
 
 import blasad
 from blasad import Forward, Reverse, Tape, ffi, lib
@@ -133,7 +132,11 @@ class Writer:
                 if (name, index) not in taken:
                     return f"{name}[{index}]"
 
-        values: list[object] = [0.6, -0.8, 1.0, 1.0, 0.0] + (["(0.6-0.7j)"] * 3 if self.letter in "cz" else [])
+        # Numbers of few bits, of which no two are the same: one that a call has written must not be passed by value.
+        part = [rng.randrange(-1 << 20, 1 << 20) / (1 << 20) for _ in range(2)]
+        values: list[object] = [part[0], part[0], 1.0, 1.0, 0.0] + (
+            [str(complex(*part))] * 3 if self.letter in "cz" else []
+        )
         step |= {"alpha": scalar(values), "a": at["a"][0], "lda": at["a"][1], "b": at["b"][0], "ldb": at["b"][1]}
         step |= {"beta": scalar([*values, 0.0, 0.0]), "c": at["c"][0], "ldc": at["c"][1]}
         self.calls += 1
