@@ -37,7 +37,7 @@ static struct {
     enum owner owner[WORLD];
     int shadow_at[WORLD];
     bool live[WORLD], known[WORLD], need[WORLD], have[WORLD];
-    check_number kept[WORLD];
+    char kept[WORLD][8];
     step steps[STEPS];
     int count;
     size_t saved;
@@ -120,6 +120,28 @@ static inline bool world_annotate(enum owner owner, int at, int ndim, const int6
 }
 
 /* ---- random calls */
+
+/* For whoever reads a failure. */
+static inline void world_print(void)
+{
+    for (int i = 0; i < world.count; i++) {
+        const step *s = &world.steps[i];
+        printf("%3d: ", i);
+        if (s->kind == END)
+            for (int e = 0; e < WORLD; e++)
+                s->ended[e] ? (void)printf(" %d", e) : (void)0;
+        else
+            printf("%s %c%c %d %d %d, alpha %g at %d, beta %g at %d, active %d", check_gemm_name[s->type], s->op[0],
+                   s->op[1], s->m, s->n, s->k, (double)creall(s->scalar[0]), s->cell[0], (double)creall(s->scalar[1]),
+                   s->cell[1], s->any);
+        for (int o = 0; s->kind == PRODUCT && o < 3; o++)
+            printf(", %d:%d", s->x[o].at, s->x[o].ld);
+        printf("\n");
+    }
+    for (int i = 0; i < WORLD; i++)
+        printf("%s%c", i % 50 ? "" : "\n", world.owner[i] == NOBODY ? '.' : world.owner[i] == ACTIVE ? 'A' : 'c');
+    printf("\n");
+}
 
 static inline bool world_overlap(const step *s, int o, int first, int last)
 {
@@ -233,12 +255,11 @@ static inline size_t world_books(const step *s, bool assumed[3])
         for (int e = 0; needed[o] && e < world_elements(s, o); e++)
             for (int part = 0; part < s->size; part++) {
                 const int i = world_element(s, o, e) + part;
-                const check_number now = world_get(i, 1);
                 if (world.owner[i] != NOBODY) {
                     world.need[i] = true;
-                } else if (!world.have[i] || world.kept[i] != now) {
+                } else if (!world.have[i] || memcmp(world.kept[i], world_real(i), width) != 0) {
                     world.have[i] = true;
-                    world.kept[i] = now;
+                    memcpy(world.kept[i], world_real(i), width);
                     bytes += width;
                 }
             }
@@ -289,6 +310,8 @@ static inline void world_random_call(int round, const int *places, int n_places)
     CHECK(!told.active == !s->any, "round %d, step %d", round, world.count);
     world.saved += bytes;
     world.count++;
+    if (check_failures)
+        world_print();
 }
 
 /* Elements of undeclared memory that are not active get other values, by code that no hook sees. */
