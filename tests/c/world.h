@@ -64,7 +64,10 @@ static inline check_number world_get(int i, int size)
     const check_number re = check_get(world.base, world.memory, i);
     return size == 1 ? re : re + I * check_get(world.base, world.memory, i + 1);
 }
-static inline double world_random(void) { return world.base == BLASAD_FLOAT ? (float)check_uniform() : check_uniform(); }
+static inline double world_random(void)
+{
+    return world.base == BLASAD_FLOAT ? (float)check_uniform() : check_uniform();
+}
 
 static inline void world_begin(int base, int mode, int batch, bool verify, void *memory)
 {
@@ -166,15 +169,15 @@ static inline void world_place(step *s, int o, int rows, int cols, const int *pl
 static inline bool world_product(step *s, const int *places, int n_places)
 {
     for (int attempt = 0; attempt < 800; attempt++) {
-        *s = (step){.kind = PRODUCT,
-                    .type = world.base + (check_below(4) == 0 ? 2 : 0),
-                    .op = {"NTC"[check_below(3)], "NTC"[check_below(3)]},
-                    .m = 1 + (int)check_below(MOST),
-                    .n = 1 + (int)check_below(MOST),
-                    .k = (int)check_below(MOST + 1),
-                    .cell = {-1, -1},
-                    .scalar = {((double[]){0.5, -0.75, 1, 0})[check_below(4)],
-                               ((double[]){0, 0, 1, 0.5})[check_below(4)]}};
+        *s = (step){
+            .kind = PRODUCT,
+            .type = world.base + (check_below(4) == 0 ? 2 : 0),
+            .op = {"NTC"[check_below(3)], "NTC"[check_below(3)]},
+            .m = 1 + (int)check_below(MOST),
+            .n = 1 + (int)check_below(MOST),
+            .k = (int)check_below(MOST + 1),
+            .cell = {-1, -1},
+            .scalar = {((double[]){0.5, -0.75, 1, 0})[check_below(4)], ((double[]){0, 0, 1, 0.5})[check_below(4)]}};
         s->size = s->type == world.base ? 1 : 2;
         const bool na = s->op[0] == 'N', nb = s->op[1] == 'N';
         world_place(s, 0, na ? s->m : s->k, na ? s->k : s->m, places, n_places);
@@ -431,10 +434,10 @@ static inline void world_step_on(const step *s, long double *tangent)
                 const int ea = (int)check_at(s->op[0], i, l, s->x[0].rows),
                           eb = (int)check_at(s->op[1], l, j, s->x[1].rows);
                 const check_number x = check_op(s->op[0], s->old[0][ea]), y = check_op(s->op[1], s->old[1][eb]);
-                const check_number dx = check_op(
-                    s->op[0], world_masked(tangent, &s->active[0][ea * z], world_element(s, 0, ea), z));
-                const check_number dy = check_op(
-                    s->op[1], world_masked(tangent, &s->active[1][eb * z], world_element(s, 1, eb), z));
+                const check_number dx =
+                    check_op(s->op[0], world_masked(tangent, &s->active[0][ea * z], world_element(s, 0, ea), z));
+                const check_number dy =
+                    check_op(s->op[1], world_masked(tangent, &s->active[1][eb * z], world_element(s, 1, eb), z));
                 dc[c] += dalpha * x * y + s->scalar[0] * (dx * y + x * dy);
             }
         }

@@ -386,8 +386,7 @@ static void annotations(void)
     CHECK_CODE(blasad_duplicated(t, room, droom, 6), BLASAD_VALUE, "6 bytes");
     CHECK_CODE(check_annotate(t, room, droom, BLASAD_BYTES, 2, two, window, "x"), BLASAD_VALUE, "bytes");
     CHECK_CODE(check_annotate(t, room, droom, -1, 2, two, window, NULL), BLASAD_VALUE, "blasad_type");
-    CHECK_CODE(check_annotate(t, room, droom, BLASAD_DOUBLE, 2, two, zero_stride, "x"), BLASAD_VALUE,
-               "x has stride 0");
+    CHECK_CODE(check_annotate(t, room, droom, BLASAD_DOUBLE, 2, two, zero_stride, "x"), BLASAD_VALUE, "x has stride 0");
     CHECK_CODE(check_annotate(t, room, droom, BLASAD_DOUBLE, 2, two, odd, "x"), BLASAD_VALUE, "20 bytes");
     CHECK_CODE(check_annotate(t, room, droom, BLASAD_DOUBLE, 2, two, window, "x"), BLASAD_VALUE, "overlaps itself");
     CHECK_CODE(check_annotate(t, room, droom, BLASAD_DOUBLE, 65, many, many, "x"), BLASAD_VALUE, "axes");

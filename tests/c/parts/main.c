@@ -1,8 +1,9 @@
 /* Operands whose elements belong to several annotations, to constants and to nobody: gathered, computed with and
- * scattered, in both modes, of all types, with batches of shadows; random programs against plain loops. Contract: 1-6. */
+ * scattered, in both modes, of all types, with batches of shadows; random programs against plain loops. Contract: 1-6.
+ */
 #include "../world.h"
 
-enum { ROUNDS = 1500 };
+enum { ROUNDS = 3000 };
 
 /* Blocks, interleaved columns, real and imaginary parts, single numbers. */
 static void random_annotation(void)
@@ -11,6 +12,19 @@ static void random_annotation(void)
     const int64_t step = 1 + check_below(3), shape[2] = {1 + check_below(6), 1 + check_below(4)};
     const int64_t strides[2] = {check_below(4) ? step : -step, shape[0] * step + check_below(4)};
     world_annotate(owners[check_below(4)], (int)check_below(WORLD), (int)check_below(3), shape, strides);
+}
+
+static int steps, mixed, changes;
+static size_t saved;
+
+/* An active call whose output, or a factor, has reals with and without a shadow. */
+static bool is_mixed(const step *s)
+{
+    bool mix = false;
+    for (int o = 0; o < 3 && s->any; o++)
+        for (int r = 1; r < world_elements(s, o) * s->size; r++)
+            mix |= s->active[o][r] != s->active[o][0];
+    return mix;
 }
 
 static void random_program(int round)
@@ -24,6 +38,12 @@ static void random_program(int round)
     for (int i = 0; i < 10 + round % 50; i++)
         random_annotation();
     world_run(round, 5 + round % (STEPS - 5), places, 6);
+    for (int i = 0; i < world.count; i++) {
+        steps++;
+        mixed += is_mixed(&world.steps[i]);
+        changes += world.steps[i].any && world.steps[i].out;
+    }
+    saved += world.saved;
     world_end_it();
 }
 
@@ -32,5 +52,8 @@ int main(void)
     check_backend();
     for (int round = 0; round < ROUNDS && !check_failures; round++)
         random_program(round);
+    CHECK(check_failures || (mixed > 8000 && changes > 16000 && saved > 400000),
+          "%d steps, %d active, %d on mixed operands, %zu bytes saved: not what was meant", steps, changes, mixed,
+          saved);
     return check_end();
 }
