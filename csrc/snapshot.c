@@ -28,8 +28,11 @@ static void copy(const bl_path *below, const bl_region *r, char *to, const char 
         memcpy(to, from, units << r->shift);
         return;
     }
-    const int64_t m = (int64_t)units;
-    bl_mcopy(below, r->shift == 3 ? BL_D : BL_S, m, 1, (bl_matrix){(char *)(uintptr_t)from, m}, (bl_matrix){to, m});
+    /* units of bytes that turned out to be doubles go in pairs: an outer tape knows them as doubles */
+    const bool pairs = r->width >> r->shift == 2 && units % 2 == 0;
+    const int64_t m = (int64_t)units >> pairs;
+    bl_mcopy(below, r->shift == 3 || pairs ? BL_D : BL_S, m, 1, (bl_matrix){(char *)(uintptr_t)from, m},
+             (bl_matrix){to, m});
 }
 
 static bl_save *new_save(bl_arena *values, bl_region *r, size_t runs, size_t units)
