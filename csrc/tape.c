@@ -279,27 +279,41 @@ BL_EXPORT int blasad_tape_free(blasad_tape *t)
     return BLASAD_OK;
 }
 
+static bool is_active_on(const blasad_tape *t, char *lo, char *hi)
+{
+    const bl_view v = bl_view_run(lo, hi - lo);
+    return bl_regions_meet(&t->regions, &v) || bl_windows_live(&t->regions, &v);
+}
+
+/* Elements of r, of a window those that recorded calls saw, or their shadows. */
+static bool some_active_on(const blasad_tape *outer, const bl_region *r, int batch)
+{
+    if (r->gone || (r->window && !r->used_lo))
+        return false;
+    const uint64_t *member = r->window ? r->seen : r->member;
+    const size_t end = r->window ? bl_unit(r, r->used_hi - 1) + 1 : bl_region_units(r);
+    size_t to;
+    for (size_t from = r->window ? bl_unit(r, r->used_lo) : 0; from < end; from = to) {
+        from = member ? bl_bits_next(member, from, end, 0) : from;
+        to = member ? bl_bits_next(member, from, end, ~UINT64_C(0)) : end;
+        char *lo = r->lo + (from << r->shift), *hi = r->lo + (to << r->shift);
+        if (from < to && is_active_on(outer, lo, hi))
+            return true;
+        for (int k = 0; r->duplicated && k < batch; k++)
+            if (from < to && is_active_on(outer, lo + bl_delta(r, k), hi + bl_delta(r, k)))
+                return true;
+    }
+    return false;
+}
+
 /* Every layer that will see the adjoints has seen the calls, or has nothing to do with their memory (10). */
 static bool opened_around(const blasad_tape *t)
 {
     for (const bl_layer *l = bl_thread_state.top; l; l = l->below) {
         const blasad_tape *outer = (const blasad_tape *)l;
-        if (outer->serial < t->serial)
-            continue;
-        for (size_t i = 0; i < t->regions.count; i++) {
-            const bl_region *r = t->regions.region[i];
-            char *lo = r->window ? r->used_lo : r->lo, *hi = r->window ? r->used_hi : r->hi;
-            if (!lo || r->gone)
-                continue;
-            const bl_view v = bl_view_run(lo, hi - lo);
-            if (bl_regions_meet(&outer->regions, &v) || bl_windows_live(&outer->regions, &v))
+        for (size_t i = 0; outer->serial >= t->serial && i < t->regions.count; i++)
+            if (some_active_on(outer, t->regions.region[i], t->regions.batch))
                 return false;
-            for (int k = 0; r->duplicated && k < t->regions.batch; k++) {
-                const bl_view dv = bl_view_run(lo + bl_delta(r, k), hi - lo);
-                if (bl_regions_meet(&outer->regions, &dv) || bl_windows_live(&outer->regions, &dv))
-                    return false;
-            }
-        }
     }
     return true;
 }
