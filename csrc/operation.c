@@ -506,8 +506,10 @@ static int take_operand(operand *x, const blasad_array *a, const char *what)
         return bl_fail(BLASAD_VALUE, "%s: %d is no blasad_type of numbers", what, a->type);
     if (a->ndim < 0 || a->ndim > BL_MAX_AXES)
         return bl_fail(BLASAD_VALUE, "%s has %d axes; blasad takes up to %d", what, a->ndim, BL_MAX_AXES);
-    memcpy(x->shape, a->shape, (size_t)a->ndim * sizeof *x->shape);
-    memcpy(x->strides, a->strides, (size_t)a->ndim * sizeof *x->strides);
+    if (a->ndim > 0) { /* else the pointers may be NULL */
+        memcpy(x->shape, a->shape, (size_t)a->ndim * sizeof *x->shape);
+        memcpy(x->strides, a->strides, (size_t)a->ndim * sizeof *x->strides);
+    }
     const int width = (int)bl_real_width(a->type);
     x->type = a->type;
     x->array = (bl_array){a->at, width, width == 4 ? 2 : 3, bl_element_size(a->type), a->ndim, x->shape, x->strides};
