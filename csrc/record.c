@@ -289,6 +289,8 @@ BL_HOT enum bl_seen before(blasad_tape *t, const bl_call *c, const bl_family *f)
     bl_touch w;
     w.record = NULL;
     w.start = 0;
+    if (__builtin_expect((uintptr_t)c->frame > t->stack_low, 0))
+        bl_stack_left(t, (uintptr_t)c->frame);
     enum bl_copies_found copies;
     do {
         const enum bl_touched touched = bl_touch_call(t, c, f, &w);
