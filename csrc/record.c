@@ -166,13 +166,13 @@ static bool keep_parts(blasad_tape *t, const bl_call *c, const bl_view *v, bl_re
 }
 
 /* What a call leaves in the parts of an output. */
-static bool overwrite_parts(blasad_tape *t, const bl_call *c, const bl_view *v, bool live, bl_record *r)
+static bool overwrite_parts(blasad_tape *t, const bl_call *c, const bl_view *v, bool live, bool saves, bl_record *r)
 {
     bl_parts parts = bl_parts_of(&t->regions, v, c->width, false);
     bl_region *g;
     bl_view part;
     while (bl_parts_next(&parts, &g, &part))
-        if (!(g->window ? bl_window_mark(t, g, &part, live) : save_overwritten(t, c, g, &part, r)))
+        if (!(g->window ? bl_window_mark(t, g, &part, live) : !saves || save_overwritten(t, c, g, &part, r)))
             return false;
     return true;
 }
@@ -220,10 +220,11 @@ BL_HOT bool keep(blasad_tape *t, const bl_call *c, const bl_family *f, const bl_
         if (!f->spec->operand[i].output || !(p->out & BL_OPERAND(i)) || (w->plain && !g->need))
             continue;
         const bl_view v = bl_touched_view(w, i);
+        /* else only its derivative changes, which is to be saved for outer tapes alone */
+        const bool saves = (p->access.write & BL_OPERAND(i)) || t->layer.below;
         if (g == &bl_mixed || g->window)
-            good &= overwrite_parts(t, c, &v, p->active, r);
-        else if ((p->access.write & BL_OPERAND(i)) ||
-                 t->layer.below) /* else only its derivative changes: to outer tapes */
+            good &= overwrite_parts(t, c, &v, p->active, saves, r);
+        else if (saves)
             good &= save_overwritten(t, c, g, &v, r);
     }
     if (!w->plain || r->extra)
