@@ -11,9 +11,10 @@ if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
     raise ImportError(f"blasad runs on Linux on x86-64 and aarch64, not on {sys.platform} on {platform.machine()}")
 
 from ._core import ffi, lib
-from .activity import Active, Const, Duplicated, Forward, Reverse
+from .activity import Active, BatchDuplicated, Const, Duplicated, Forward, Reverse
 from .autodiff import autodiff
 from .backend import address, set_backend, wrap
+from .calls import Assumption, Call, Operand
 from .checks import check_gradients
 from .errors import (
     ActivityError,
@@ -30,7 +31,7 @@ from .errors import (
     text,
 )
 from .memory import shadow
-from .tape import Assumption, Call, Operand, Tape
+from .tape import Tape, current_tape
 
 __version__ = text(lib.blasad_version())
 
@@ -41,6 +42,7 @@ __all__ = [
     "AliasError",
     "Assumption",
     "BackendError",
+    "BatchDuplicated",
     "BlasadError",
     "Call",
     "Const",
@@ -58,6 +60,7 @@ __all__ = [
     "address",
     "autodiff",
     "check_gradients",
+    "current_tape",
     "ffi",
     "lib",
     "set_backend",
@@ -65,7 +68,7 @@ __all__ = [
     "wrap",
 ]
 
-_LATER = {"BatchDuplicated", "current_tape", "hook", "intercept", "libraries", "load", "release"}
+_LATER = {"hook", "intercept", "libraries", "load", "release"}
 
 
 def __getattr__(name: str) -> object:

@@ -1,6 +1,7 @@
 """Modes, and what an argument is to a derivative."""
 
 import enum
+from collections.abc import Sequence
 
 
 class Mode(enum.Enum):
@@ -65,6 +66,31 @@ class Duplicated(Annotation):
     ) -> None:
         super().__init__(x, nbytes=nbytes, count=count, dtype=dtype)
         self.shadow = dx
+
+
+class BatchDuplicated(Annotation):
+    """Memory and several shadows, propagated together: the work of the program itself is done once.
+
+    Parameters
+    ----------
+    x : ndarray, ctypes or cffi array, pointer or address
+    dxs : sequence
+        As many shadows for every annotation of a tape, each as for :class:`Duplicated`.
+    nbytes, count, dtype
+        As for :class:`Duplicated`.
+    """
+
+    def __init__(
+        self,
+        x: object,
+        dxs: Sequence[object],
+        *,
+        nbytes: int | None = None,
+        count: int | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(x, nbytes=nbytes, count=count, dtype=dtype)
+        self.shadows = dxs
 
 
 class Active:

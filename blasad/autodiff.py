@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ._core import ffi
-from .activity import Active, Annotation, Const, Duplicated, Forward, Mode, Reverse
+from .activity import Active, Annotation, BatchDuplicated, Const, Duplicated, Forward, Mode, Reverse
 from .errors import UnsupportedError
 from .memory import describe
 from .tape import Tape
@@ -38,10 +38,10 @@ def autodiff(mode: Mode, f: Callable[..., Any], *args: Any, **kwargs: Any) -> An
         Called with the primals of `args`. Its BLAS calls are recorded where they go through blasad's pointers.
     *args
         Optionally first the activity of the result, ``Const`` (the default). Then one argument of `f` each: arrays and
-        pointers as ``Const(x)`` or ``Duplicated(x, dx)``, other objects as they are.
+        pointers as ``Const(x)``, ``Duplicated(x, dx)`` or ``BatchDuplicated(x, dxs)``, other objects as they are.
     **kwargs
         ``verify``, ``undeclared``, ``copies``, ``threads`` and ``memory_limit`` are options of the :class:`Tape`; the
-        others go to `f`; ``Const`` and ``Duplicated`` annotate there as well.
+        others go to `f`; annotations are such there as well.
 
     Returns
     -------
@@ -104,12 +104,17 @@ def annotate(tape: Tape, name: str, a: object) -> object:
     if isinstance(a, Duplicated):
         tape.duplicated(a.primal, a.shadow, name=name, **a.size)  # type: ignore[arg-type]
         return a.primal
+    if isinstance(a, BatchDuplicated):
+        tape.batch_duplicated(a.primal, a.shadows, name=name, **a.size)  # type: ignore[arg-type]
+        return a.primal
     if isinstance(a, Const):
         if holds_numbers(a):
             tape.const(a.primal, name=name, **a.size)  # type: ignore[arg-type]
         return a.primal
     if isinstance(a, (type, Annotation)):
-        raise TypeError(f"{name} is {a!r}; activities of arguments are Const(x) and Duplicated(x, dx)")
+        raise TypeError(
+            f"{name} is {a!r}; activities of arguments are Const(x), Duplicated(x, dx) and BatchDuplicated(x, dxs)"
+        )
     if _is_memory(a):
         raise TypeError(
             f"{name} is memory ({type(a).__name__}) without an annotation: is it Const(x), or Duplicated(x, dx) with a "

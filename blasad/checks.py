@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .activity import Annotation, Const, Duplicated, Forward, Mode, Reverse
+from .activity import Annotation, BatchDuplicated, Const, Duplicated, Forward, Mode, Reverse
 from .autodiff import annotate, holds_numbers
+from .calls import Call, Operand
 from .errors import GradientError, UnsupportedError
-from .memory import Memory, describe
-from .tape import Call, Operand, Tape
+from .memory import Memory, describe, shadow
+from .tape import Tape
 
 Real = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -34,8 +35,9 @@ def check_gradients(
     f, *args
         As for :func:`blasad.autodiff`. The memory behind the arguments, shadows included, is as before afterwards.
     modes : sequence of {"forward", "reverse"}
-    order : {1}
-        Higher orders are not there yet.
+    order : {1, 2}
+        2 checks second derivatives as well: forward over reverse against central differences of the reverse mode's Jᵀ w
+        along v, element by element.
     rtol : float, optional
         Relative to the largest number compared. Without it 1e-6 in double and 2e-2 in single precision, which is what
         differences can tell.
@@ -45,8 +47,8 @@ def check_gradients(
     GradientError
         Names the entry, both numbers and the last call that touched it.
     """
-    if order != 1:
-        raise UnsupportedError(f"check_gradients(order={order}) is not there yet in this version; order=1 is")
+    if order not in (1, 2):
+        raise UnsupportedError(f"check_gradients(order={order}) is not there in this version; 1 and 2 are")
     unknown = set(modes) - {"forward", "reverse"}
     if unknown:
         raise ValueError(f"modes={modes!r}: a mode is 'forward' or 'reverse'")
@@ -54,6 +56,8 @@ def check_gradients(
     try:
         for mode in modes:
             (check.forward if mode == "forward" else check.reverse)(rtol)
+        if order == 2:
+            check.second(rtol)
     finally:
         check.restore()
 
@@ -81,6 +85,10 @@ class _Check:
             name = f"argument {i + 1}"
             if isinstance(a, Const) and not holds_numbers(a):
                 continue
+            if isinstance(a, BatchDuplicated):
+                raise TypeError(
+                    f"{name} is BatchDuplicated; check_gradients takes Duplicated, and finds its directions itself"
+                )
             memory = describe(a.primal, name, **a.size)  # type: ignore[arg-type]
             x = memory.array()
             if memory.writable:
@@ -135,10 +143,19 @@ class _Check:
         self.f(*(a.primal if isinstance(a, Annotation) else a for a in self.args))
         return self.read([b.x for b in self.buffers])
 
-    def taped(self, mode: Mode, shadows: Real) -> tuple[Real, list[Call]]:
-        """The shadows after the derivative, from these before it, and the calls."""
+    def taped(self, mode: Mode, shadows: Real, x: Real | None = None) -> tuple[Real, list[Call]]:
+        """The shadows after the derivative at x, from these before it, and the calls."""
+        self.prepare(shadows, x)
+        calls = self.derive(mode)
+        return self.read([b.dx for b in self.buffers]), calls
+
+    def prepare(self, shadows: Real, x: Real | None = None) -> None:
         self.restore()
+        if x is not None:
+            self.write([b.x for b in self.buffers], x)
         self.write([b.dx for b in self.buffers], shadows)
+
+    def derive(self, mode: Mode) -> list[Call]:
         tape = Tape(mode, undeclared="constant")
         primals = [annotate(tape, f"argument {i + 1}", a) for i, a in enumerate(self.args)]
         with tape:
@@ -147,13 +164,33 @@ class _Check:
             tape.reverse()
         calls = list(tape)
         tape.close()
-        return self.read([b.dx for b in self.buffers]), calls
+        return calls
 
-    def difference(self, v: Real) -> Real:
-        """Central difference of F along v; 0 where memory holds what no perturbation reaches (NaN, Inf)."""
+    def tangents_of_adjoint(self, w: Real, v: Real) -> tuple[Real, list[Call]]:
+        """Derivative of Jᵀ w along v: a tape in forward mode around recording and replaying."""
+        self.prepare(w)
+        outer = Tape(Forward, undeclared="constant")
+        found = []
+        for b in self.buffers:
+            dx, tangent = shadow(b.x), shadow(b.dx)
+            outer.duplicated(b.x, dx, name=b.name)
+            outer.duplicated(b.dx, tangent, name=f"the shadow of {b.name}")
+            found.append((dx, tangent))
+        self.write([dx for dx, _ in found], v)
+        for a in self.args:
+            if isinstance(a, Const):
+                annotate(outer, "a constant argument", a)
+        with outer:
+            self.derive(Reverse)
+        calls = list(outer)
+        outer.close()
+        return self.read([tangent for _, tangent in found]), calls
+
+    def difference(self, v: Real, f: Callable[[Real], Real] | None = None) -> Real:
+        """Central difference of F or `f` along v; 0 where memory holds what no perturbation reaches (NaN, Inf)."""
         size = max(1.0, float(np.max(np.abs(self.before[np.isfinite(self.before)]), initial=0)))
         step = (5e-3 if self.single else 6e-6) * size
-        plus, minus = self.run(self.before + step * v), self.run(self.before - step * v)
+        plus, minus = ((f or self.run)(self.before + sign * step * v) for sign in (1, -1))
         with np.errstate(invalid="ignore"):
             return np.asarray(np.where(np.isfinite(plus) & np.isfinite(minus), plus - minus, 0) / (2 * step))
 
@@ -184,6 +221,13 @@ class _Check:
             f"reverse mode: <Jᵀ w, v> = {left!r}, but <w, J v> = {right!r} by differences, for a random seed w and direction v"
         )
 
+    def second(self, rtol: float | None) -> None:
+        w = self.random.standard_normal(self.before.size)
+        v = self.random.standard_normal(self.before.size)
+        got, calls = self.tangents_of_adjoint(w, v)
+        wanted = self.difference(v, lambda x: self.taped(Reverse, w, x)[0])
+        self.compare("forward over reverse: the derivative of the adjoint", got, wanted, calls, rtol)
+
     def tolerance(self, rtol: float | None) -> float:
         return rtol if rtol is not None else 2e-2 if self.single else 1e-6
 
@@ -212,6 +256,6 @@ def _holds(call: Call, o: Operand, address: int, size: int) -> bool:
     offset, rest = divmod(address - o.address, size)
     if rest or offset < 0 or o.role == "unused":
         return False
-    line, place = divmod(offset, o.ld)
+    line, place = divmod(offset, max(o.ld, 1))
     lines, length = o.shape if call.row_major else o.shape[::-1]
     return line < lines and place < length

@@ -1,5 +1,7 @@
 """The errors of blasad. When each surfaces is section 11 of the contract (``docs/semantics.md``)."""
 
+import threading
+
 from ._core import ffi, lib
 
 
@@ -24,7 +26,7 @@ class InvalidCallError(BlasadError):
 
 
 class NoDerivativeError(BlasadError):
-    """A routine without a rule touches active memory (section 7)."""
+    """Something without a rule touches active memory (section 7)."""
 
 
 class TapeError(BlasadError):
@@ -56,14 +58,34 @@ _CLASSES: dict[int, type[Exception]] = {
     lib.BLASAD_ACTIVITY: ActivityError,
     lib.BLASAD_INVALID_CALL: InvalidCallError,
     lib.BLASAD_UNSEEN_WRITE: UnseenWriteError,
+    lib.BLASAD_NO_DERIVATIVE: NoDerivativeError,
     lib.BLASAD_NOT_YET: UnsupportedError,
 }
 
 
 def check(code: int) -> None:
-    """Raises the error that a function of the C core returned, with its text."""
+    """Raises the error that a function of the C core returned, with its text; or what a user's function raised."""
     if code != lib.BLASAD_OK:
-        raise _CLASSES[code](text(lib.blasad_last_error()))
+        raise taken() if code == lib.BLASAD_USER else _CLASSES[code](text(lib.blasad_last_error()))
+
+
+class _Kept(threading.local):
+    error: BaseException | None = None
+
+
+_kept = _Kept()
+
+
+def keep(error: BaseException) -> None:
+    """An exception in a function that the C core has called, and through which none can pass."""
+    _kept.error = error
+
+
+def taken() -> BaseException:
+    """The exception that was kept last on this thread."""
+    error, _kept.error = _kept.error, None
+    assert error is not None
+    return error
 
 
 def text(pointer: object) -> str:

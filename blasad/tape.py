@@ -1,123 +1,48 @@
 """The tape: recording, replaying, and looking at what was recorded."""
 
+import contextlib
 import html
 import sys
+import threading
 import warnings
 import weakref
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, Never, Self
 
 from ._core import ffi, lib
 from .activity import Mode, Reverse
-from .errors import ActivityWarning, TapeError, UnsupportedError, check, text
+from .calls import HEAD, LEGEND, Assumption, Call, read_call, row
+from .errors import ActivityWarning, TapeError, UnsupportedError, check, taken, text
 from .memory import TYPES, Memory, describe
+from .operations import Array, Operation, array_of, let_go
 
-_LATER = {"assigned", "forget", "record", "returned", "save", "gradient", "buffers"}
+_LATER = {
+    "returned": "it needs routines that return a number (dot, nrm2, asum), and this version has gemm only",
+    "save": "README: what it does not do yet",
+    "gradient": "README: what it does not do yet",
+    "buffers": "README: what it does not do yet",
+}
 _NAMES = {dtype: str(dtype) for dtype in TYPES}
-_ACTIVITY = ("undeclared", "const", "duplicated", "scratch", "parts")
 
 
-@dataclass(frozen=True)
-class Operand:
-    """One array operand of a recorded call, as the program named it.
+class _Here(threading.local):
+    """The tapes that record this thread, by where they are in the C core."""
 
-    Attributes
-    ----------
-    name : str
-        Of the argument, "a".
-    address : int
-    shape : tuple of int
-        Of the stored matrix; row-major calls give row-major shapes.
-    ld : int
-        Leading dimension, in elements.
-    role : {"in", "out", "inout", "unused"}
-        What the call really did: with β = 0 an output is not read, with α = 0 inputs are unused.
-    activity : {"duplicated", "const", "undeclared"}
-    assumed : bool
-        Nobody declared it, so that it was taken for constant.
-    """
-
-    name: str
-    address: int
-    shape: tuple[int, int]
-    ld: int
-    role: str
-    activity: str
-    assumed: bool
+    def __init__(self) -> None:
+        self.tapes: weakref.WeakValueDictionary[int, Tape] = weakref.WeakValueDictionary()
 
 
-@dataclass(frozen=True)
-class Call:
-    """A recorded call.
-
-    Attributes
-    ----------
-    index : int
-        Position on the tape.
-    routine, symbol : str
-        "dgemm", and the name through which it was called, "scipy_dgemm_64_".
-    caller : str or None
-        The file of the library that made the call.
-    row_major : bool
-    flags, dims : dict
-        By the Fortran names of the arguments.
-    scalars : dict
-        Values; `active_scalars` names those that have a shadow.
-    operands : tuple of Operand
-    flops, bytes : int
-        Of the call itself: real additions and multiplications; bytes of its operands, each counted once.
-    seconds : float or None
-        None for calls too short to be timed without being felt.
-    saved_bytes : int
-        Of values that were saved at this call for an adjoint, its own or an earlier call's.
-    """
-
-    index: int
-    routine: str
-    symbol: str
-    caller: str | None
-    row_major: bool
-    flags: dict[str, str]
-    dims: dict[str, int]
-    scalars: dict[str, float | complex]
-    active_scalars: tuple[str, ...]
-    operands: tuple[Operand, ...]
-    flops: int
-    bytes: int
-    seconds: float | None
-    saved_bytes: int
-
-    def __str__(self) -> str:
-        sizes = " ".join(f"{k}={v}" for k, v in self.dims.items())
-        return f"call {self.index}: {self.routine}({''.join(self.flags.values())}, {sizes})"
+_here = _Here()
 
 
-@dataclass(frozen=True)
-class Assumption:
-    """Something that was taken for constant without a word from anybody (section 7).
-
-    Attributes
-    ----------
-    call : Call or None
-        None for annotated memory that changed while recording though no recorded call touched it.
-    operand : Operand or None
-    text : str
-        The same in words.
-    """
-
-    call: Call | None
-    operand: Operand | None
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
+def current_tape() -> "Tape | None":
+    """The innermost tape that records the calling thread; None if none does. For use inside `f`."""
+    return _here.tapes.get(_key(lib.blasad_current_tape()))
 
 
-def _flops(routine: str, dims: dict[str, int]) -> int:
-    assert routine[1:] == "gemm"
-    return 2 * dims["m"] * dims["n"] * dims["k"] * (4 if routine[0] in "cz" else 1)
+def _key(tape: Any) -> int:
+    return int(ffi.cast("uintptr_t", tape))
 
 
 class Tape:
@@ -134,8 +59,11 @@ class Tape:
     undeclared : {"warn", "error", "constant"}
         What to do about operands that nobody annotated: one :class:`ActivityWarning` when recording ends, an
         :class:`ActivityError` at the first, or only to list them in `assumptions`.
-    copies, memory_limit
-        ``"error"`` and None; other settings are not there yet.
+    copies : {"error", "follow"}
+        What to do about an undeclared operand that is a copy of a whole active value: an :class:`ActivityError`, or
+        differentiate it as that copy.
+    memory_limit : int, optional
+        In bytes; saved values beyond it go to a temporary file.
 
     Examples
     --------
@@ -164,31 +92,29 @@ class Tape:
             raise ValueError(f'threads={threads!r}: it is "current" or "all"')
         if copies not in ("error", "follow"):
             raise ValueError(f'copies={copies!r}: it is "error" or "follow"')
-        for name, here, default in (
-            ("threads", threads, "current"),
-            ("copies", copies, "error"),
-            ("memory_limit", memory_limit, None),
-        ):
-            if here != default:
-                raise UnsupportedError(
-                    f"Tape({name}={here!r}) is not there yet in this version; leave it at {default!r}"
-                )
-        options = (0 if verify else lib.BLASAD_NO_VERIFY) | (
-            lib.BLASAD_UNDECLARED_ERROR if undeclared == "error" else 0
+        if threads != "current":
+            raise UnsupportedError(f"Tape(threads={threads!r}) is not there yet in this version; leave it at 'current'")
+        if memory_limit is not None and not 0 <= memory_limit < 2**63:
+            raise ValueError(f"memory_limit={memory_limit!r}: it is a number of bytes, or None for no limit")
+        options = (
+            (0 if verify else lib.BLASAD_NO_VERIFY)
+            | (lib.BLASAD_UNDECLARED_ERROR if undeclared == "error" else 0)
+            | (lib.BLASAD_FOLLOW_COPIES if copies == "follow" else 0)
         )
         self._tape = lib.blasad_tape_new(lib.BLASAD_REVERSE if mode is Reverse else lib.BLASAD_FORWARD, options)
         if self._tape == ffi.NULL:
             raise MemoryError(text(lib.blasad_last_error()))
         self._free = weakref.finalize(self, lib.blasad_tape_free, self._tape)
         self._kept: list[object] = []
+        self._raised: BaseException | None = None  # by a user's function, while recording
         self._undeclared = undeclared
         self.mode = mode
+        if memory_limit is not None:
+            check(lib.blasad_tape_limit(self._tape, memory_limit))
 
     def __getattr__(self, name: str) -> Any:
         if name in _LATER:
-            raise AttributeError(
-                f"tape.{name} is not there yet in this version of blasad (README: what it does not do yet)"
-            )
+            raise AttributeError(f"tape.{name} is not there yet in this version of blasad ({_LATER[name]})")
         raise AttributeError(f"a Tape has no attribute {name!r}")
 
     def __reduce__(self) -> Never:
@@ -198,6 +124,7 @@ class Tape:
 
     def __enter__(self) -> Self:
         check(lib.blasad_tape_start(self._open))
+        _here.tapes[_key(self._tape)] = self
         return self
 
     def __exit__(
@@ -205,10 +132,18 @@ class Tape:
     ) -> None:
         if self._tape is None:  # closed inside its block: nothing is left to end
             return
+        innermost = current_tape() is self
         code = lib.blasad_tape_close_recording(self._tape)
+        if innermost and lib.blasad_current_tape() != self._tape:
+            del _here.tapes[_key(self._tape)]
         if error is None:
-            check(code)
+            self._check(code)
             self._warn()
+
+    def _check(self, code: int) -> None:
+        if code == lib.BLASAD_USER and self._raised is not None:
+            raise self._raised
+        check(code)
 
     @property
     def _open(self) -> Any:
@@ -260,7 +195,33 @@ class Tape:
         primal = describe(x, name, nbytes=nbytes, count=count, dtype=dtype)
         shadow = describe(dx, f"the shadow of {name}", nbytes=nbytes, count=count, dtype=dtype)
         _check_pair(name, primal, shadow)
-        self._annotate(name, "Duplicated", primal, shadow)
+        self._annotate(name, "Duplicated", primal, [shadow])
+
+    def batch_duplicated(
+        self,
+        x: object,
+        dxs: Sequence[object],
+        *,
+        nbytes: int | None = None,
+        count: int | None = None,
+        dtype: object = None,
+        name: str = "x",
+    ) -> None:
+        """Annotates memory and several shadows, which are propagated together. All annotations of a tape have the same
+        number of them. Parameters and errors as for :meth:`duplicated`."""
+        primal = describe(x, name, nbytes=nbytes, count=count, dtype=dtype)
+        try:
+            several = tuple(dxs)
+        except TypeError:
+            raise TypeError(f"the shadows of {name} are a sequence, not a {type(dxs).__name__}") from None
+        if not several:
+            raise ValueError(f"{name} is BatchDuplicated without a shadow; it needs one at least")
+        shadows = []
+        for i, dx in enumerate(several):
+            what = f"shadow {i + 1} of {name}"
+            shadows.append(describe(dx, what, nbytes=nbytes, count=count, dtype=dtype))
+            _check_pair(name, primal, shadows[-1], what)
+        self._annotate(name, f"BatchDuplicated by {len(shadows)}", primal, shadows)
 
     def const(
         self,
@@ -272,24 +233,109 @@ class Tape:
         name: str = "x",
     ) -> None:
         """Annotates memory as constant. Parameters and errors as for :meth:`duplicated`."""
-        self._annotate(name, "Const", describe(x, name, nbytes=nbytes, count=count, dtype=dtype), None)
+        self._annotate(name, "Const", describe(x, name, nbytes=nbytes, count=count, dtype=dtype), [])
 
-    def _annotate(self, name: str, kind: str, primal: Memory, shadow: Memory | None) -> None:
+    def _annotate(self, name: str, kind: str, primal: Memory, shadows: list[Memory]) -> None:
         size = " x ".join(map(str, primal.shape)) or "scalar"
         what = f"{size} bytes" if primal.dtype is None else f"{_NAMES[primal.dtype]} {size}"
-        shadows = [] if shadow is None else [ffi.cast("void *", shadow.address)]
         check(
             lib.blasad_annotate(
                 self._open,
                 ffi.cast("void *", primal.address),
                 len(shadows),
-                shadows,
-                False,
-                *_array(primal),
+                [ffi.cast("void *", dx.address) for dx in shadows],
+                kind.startswith("Batch"),
+                *array_of(primal),
                 f"{name} ({kind}, {what})".encode(),
             )
         )
-        self._kept += [primal.owner] if shadow is None else [primal.owner, shadow.owner]
+        self._kept += [primal.owner, *(dx.owner for dx in shadows)]
+
+    # ---- announcing what no hook sees
+
+    def assigned(
+        self, x: object, *, nbytes: int | None = None, count: int | None = None, dtype: object = None
+    ) -> contextlib.AbstractContextManager[None]:
+        """``with tape.assigned(x): …`` announces that the program writes fresh constant content into memory.
+
+        What earlier calls need of the old content is saved, the shadow is zeroed there in reverse mode and the tangent
+        in forward mode. All tapes of this thread are told. An exception inside passes through; the content counts as
+        written then, too.
+
+        Parameters
+        ----------
+        x, nbytes, count, dtype
+            As for :meth:`const`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `x` is no memory that could be annotated.
+        TapeError
+            This tape does not record the calling thread now.
+        """
+        self._check_here("assigned")
+        return _assignment(*self._announced(x, nbytes, count, dtype))
+
+    def forget(self, x: object, *, nbytes: int | None = None, count: int | None = None, dtype: object = None) -> None:
+        """Announces that what undeclared memory holds has ended: it is freed, or used for something else from now on.
+
+        All tapes of this thread are told. Parameters and errors as for :meth:`assigned`; and ValueError for memory
+        that one of the tapes has annotated.
+        """
+        self._check_here("forget")
+        _tell(lib.blasad_forget, *self._announced(x, nbytes, count, dtype))
+
+    def record(
+        self,
+        inputs: Array | Sequence[Array],
+        outputs: Array | Sequence[Array],
+        vjp: Callable[..., Any],
+        jvp: Callable[..., Any] | None = None,
+    ) -> contextlib.AbstractContextManager[None]:
+        """``with tape.record(inputs, outputs, vjp): kernel()`` puts an operation on the tape that is not BLAS.
+
+        BLAS calls inside the block are not recorded. All tapes of this thread record the operation. An exception
+        inside passes through, and nothing is recorded.
+
+        Parameters
+        ----------
+        inputs, outputs : array or sequence of arrays
+            What the operation reads and writes; an array may be both.
+        vjp : callable
+            ``vjp(inputs, outputs, douts)`` gets tuples of arrays: the values that the operation saw and left, and the
+            shadows of its outputs; read-only, and valid during the call. Returns one array of the same type and shape,
+            or None, for each input (of a single input just that), which is added to the input's shadow. The shadows
+            of the outputs are cleared then. BLAS calls in it pass through the tapes around.
+        jvp : callable, optional
+            ``jvp(inputs, outputs, dinputs)`` returns the tangents of the outputs in the same way. Without it a tape in
+            forward mode gets a :class:`NoDerivativeError`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument makes no sense.
+        TapeError
+            This tape does not record the calling thread now.
+
+        Notes
+        -----
+        What `vjp` raises comes out of :meth:`reverse`, and shadows may be partial then; what `jvp` raises comes out of
+        the tape's block.
+        """
+        self._check_here("record")
+        return _operation(Operation(inputs, outputs, vjp, jvp))
+
+    def _check_here(self, what: str) -> None:
+        if _here.tapes.get(_key(self._open)) is not self:
+            raise TapeError(
+                f"tape.{what} is for a tape that records the calling thread: use it in the tape's own block "
+                "(blasad.current_tape() is the innermost tape there)"
+            )
+
+    def _announced(self, x: object, nbytes: int | None, count: int | None, dtype: object) -> tuple[Any, ...]:
+        memory = describe(x, "x", nbytes=nbytes, count=count, dtype=dtype)
+        return ffi.cast("void *", memory.address), *array_of(memory)
 
     # ---- replaying
 
@@ -304,14 +350,26 @@ class Tape:
             What was found while recording, or an `UnseenWriteError` found now.
         TapeError
             Inside the tape's own block, or in forward mode.
+        Exception
+            What a vjp (:meth:`record`) raised, with a note that shadows may be partial.
         """
-        check(lib.blasad_reverse(self._open))
+        try:
+            code = lib.blasad_reverse(self._open)
+        finally:
+            let_go()
+        if code == lib.BLASAD_USER and self._raised is None:
+            error = taken()
+            error.add_note("raised in a vjp during reverse(): some shadows may be partial; fill them anew")
+            raise error
+        self._check(code)
 
     def close(self) -> None:
         """Gives everything back; also done when the tape is garbage. The tape is of no use afterwards."""
         if self._tape is not None:
+            key = _key(self._tape)
             check(lib.blasad_tape_free(self._tape))
             self._free.detach()
+            _here.tapes.pop(key, None)
             self._tape = None
             self._kept.clear()
 
@@ -327,32 +385,7 @@ class Tape:
         if not -len(self) <= index < len(self):
             raise IndexError(f"call {index} of a tape of {len(self)}")
         index %= len(self)
-        c = ffi.new("blasad_call *")
-        check(lib.blasad_tape_call(self._open, index, c))
-        letter = "sdcz"[c.type]
-        names = [text(c.scalar_names[i]) for i in range(c.n_scalars)]
-        dims = {text(c.dim_names[i]): int(c.dims[i]) for i in range(c.n_dims)}
-        routine = letter + text(c.routine)
-        operands = tuple(_operand(c.operands[i]) for i in range(c.n_operands))
-        size = {"s": 4, "d": 8, "c": 8, "z": 16}[letter]
-        return Call(
-            index=index,
-            routine=routine,
-            symbol=text(c.symbol),
-            caller=text(c.caller) or None,
-            row_major=bool(c.row_major),
-            flags={text(c.flag_names[i]): c.flags[i].decode() for i in range(c.n_flags)},
-            dims=dims,
-            scalars={
-                n: complex(*c.scalars[i]) if letter in "cz" else float(c.scalars[i][0]) for i, n in enumerate(names)
-            },
-            active_scalars=tuple(n for i, n in enumerate(names) if c.scalar_active[i]),
-            operands=operands,
-            flops=_flops(routine, dims),
-            bytes=sum(o.shape[0] * o.shape[1] * size for o in operands),
-            seconds=float(c.seconds) if c.seconds >= 0 else None,
-            saved_bytes=int(c.saved_bytes),
-        )
+        return read_call(self._open, index)
 
     @property
     def assumptions(self) -> list[Assumption]:
@@ -378,76 +411,70 @@ class Tape:
         """Bytes of values that were saved for adjoints (section 6)."""
         return int(lib.blasad_tape_saved_bytes(self._open))
 
-    def _rows(self) -> list[list[str]]:
-        rows = [["#", "routine", "flags", "sizes", "operands", "scalars", "saved", "through"]]
-        for c in self:
-            rows.append(
-                [
-                    str(c.index),
-                    c.routine,
-                    " ".join(c.flags.values()) + (" row-major" if c.row_major else ""),
-                    " ".join(f"{k}={v}" for k, v in c.dims.items()),
-                    " ".join(f"{o.name}:{_mark(o)}" for o in c.operands),
-                    " ".join(f"{k}={v:.6g}{'*' if k in c.active_scalars else ''}" for k, v in c.scalars.items()),
-                    f"{c.saved_bytes} B" if c.saved_bytes else "-",
-                    c.symbol,
-                ]
-            )
-        return rows
-
     def __repr__(self) -> str:
         if self._tape is None:
             return f"<closed Tape({self.mode!r})>"
         return f"<Tape({self.mode!r}) of {len(self)} calls, {self.saved_bytes} bytes saved>"
 
     def __str__(self) -> str:
-        rows = self._rows()
+        rows = [HEAD, *map(row, self)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([*lines, _LEGEND])
+        return "\n".join([*lines, LEGEND])
 
     def _repr_html_(self) -> str:
-        head, *body = [[html.escape(cell) for cell in row] for row in self._rows()]
+        head, *body = [[html.escape(cell) for cell in line] for line in (HEAD, *map(row, self))]
         cells = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in body)
-        return f"<table><tr>{''.join(f'<th>{h}</th>' for h in head)}</tr>{cells}</table><p>{html.escape(_LEGEND)}</p>"
+        return f"<table><tr>{''.join(f'<th>{h}</th>' for h in head)}</tr>{cells}</table><p>{html.escape(LEGEND)}</p>"
 
 
-_LEGEND = "dup: has a shadow; const: annotated; assumed: taken for constant, nobody said so; *: active scalar"
-
-
-def _mark(o: Operand) -> str:
-    if o.assumed:
-        return "assumed"
-    return {"duplicated": "dup", "undeclared": "-"}.get(o.activity, o.activity)
-
-
-def _operand(o: Any) -> Operand:
-    role = ("inout" if o.is_read else "out") if o.is_output else ("in" if o.is_read else "unused")
-    return Operand(
-        name=text(o.name),
-        address=int(ffi.cast("uintptr_t", o.address)),
-        shape=(int(o.rows), int(o.cols)),
-        ld=int(o.ld),
-        role=role,
-        activity=_ACTIVITY[o.activity],
-        assumed=bool(o.assumed),
-    )
-
-
-def _check_pair(name: str, x: Memory, dx: Memory) -> None:
+def _check_pair(name: str, x: Memory, dx: Memory, shadow: str | None = None) -> None:
+    its = shadow or "its shadow"
     way_out = "blasad.shadow(x) makes a shadow that fits"
     for what, a, b in (("dtype", x.dtype, dx.dtype), ("shape", x.shape, dx.shape)):
         if a != b:
-            raise ValueError(f"{name} has {what} {a}, its shadow {b}; {way_out}")
+            raise ValueError(f"{name} has {what} {a}, {its} {b}; {way_out}")
     if any(a != b for a, b, n in zip(x.strides, dx.strides, x.shape, strict=True) if n > 1) and x.nbytes:
-        raise ValueError(f"{name} has strides {x.strides}, its shadow {dx.strides} (bytes); {way_out}")
+        raise ValueError(f"{name} has strides {x.strides}, {its} {dx.strides} (bytes); {way_out}")
     if not dx.writable:
-        raise ValueError(f"the shadow of {name} is read-only; {way_out}")
+        raise ValueError(f"{shadow or f'the shadow of {name}'} is read-only; {way_out}")
 
 
-def _array(x: Memory) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
-    """Type, number of axes, shape and strides, as the C interface takes them."""
-    return lib.BLASAD_BYTES if x.dtype is None else TYPES[x.dtype], len(x.shape), x.shape, x.strides
+def _tell(announce: Any, *memory: Any) -> None:
+    """Announces something. What was found while recording is raised when its block is left (11), and not here."""
+    code = announce(*memory)
+    if code == lib.BLASAD_VALUE or (code != lib.BLASAD_OK and not _found()):
+        check(code)
+
+
+def _found() -> bool:
+    """Whether a tape of this thread has found an error."""
+    return any(lib.blasad_tape_error(t._tape) != lib.BLASAD_OK for t in _here.tapes.values())
+
+
+@contextlib.contextmanager
+def _assignment(*memory: Any) -> Iterator[None]:
+    _tell(lib.blasad_assigned_begin, *memory)
+    try:
+        yield
+    finally:
+        _tell(lib.blasad_assigned_end, *memory)
+
+
+@contextlib.contextmanager
+def _operation(operation: Operation) -> Iterator[None]:
+    operation.begin()
+    try:
+        yield
+    except BaseException:
+        operation.abandon()
+        raise
+    _tell(operation.end)
+    let_go()
+    failed = [t for t in _here.tapes.values() if lib.blasad_tape_error(t._tape) == lib.BLASAD_USER and not t._raised]
+    error = taken() if failed else None
+    for t in failed:
+        t._raised = error
 
 
 def _outside() -> int:

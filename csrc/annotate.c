@@ -9,26 +9,8 @@
 #include "life.h"
 #include "tape.h"
 
-static int annotate(blasad_tape *t, const bl_array *x, int shadows, void *const *dx, bool batch, const char *label)
+static int add(blasad_tape *t, const bl_array *x, int shadows, const ptrdiff_t *delta, bool batch, const char *label)
 {
-    ptrdiff_t delta[BL_MAX_BATCH];
-    if (t->ended)
-        return bl_fail(BLASAD_TAPE, "%s: this tape has ended recording; annotate before the first use", label);
-    if (t->recording && !bl_is_mine(t))
-        return bl_fail(BLASAD_TAPE, "%s: this tape records another thread; only that thread can annotate", label);
-    if (shadows > BL_MAX_BATCH)
-        return bl_fail(BLASAD_VALUE, "%s: a batch of %d shadows; blasad takes up to %d", label, shadows, BL_MAX_BATCH);
-    if (shadows && t->regions.batch && (t->regions.batch != shadows || t->regions.batched != batch))
-        return bl_fail(BLASAD_VALUE,
-                       "%s has %d shadow%s%s, what was annotated before has %d%s; a tape has one number of shadows, and "
-                       "Duplicated and BatchDuplicated are not mixed",
-                       label, shadows, shadows > 1 ? "s" : "", batch ? " as a batch" : "", t->regions.batch,
-                       t->regions.batched ? " as a batch" : "");
-    for (int k = 0; k < shadows; k++) {
-        if (!dx[k])
-            return bl_fail(BLASAD_VALUE, "%s: the shadow is a NULL pointer", label);
-        delta[k] = (char *)dx[k] - x->base;
-    }
     bl_region *r;
     const int before = t->regions.batch;
     bl_tapes_lock();
@@ -53,6 +35,34 @@ static int annotate(blasad_tape *t, const bl_array *x, int shadows, void *const 
             bl_prints_inherit(r, q);
     }
     return BLASAD_OK;
+}
+
+static int annotate(blasad_tape *t, const bl_array *x, int shadows, void *const *dx, bool batch, const char *label)
+{
+    ptrdiff_t delta[BL_MAX_BATCH];
+    if (t->ended)
+        return bl_fail(BLASAD_TAPE, "%s: this tape has ended recording; annotate before the first use", label);
+    if (t->recording && !bl_is_mine(t))
+        return bl_fail(BLASAD_TAPE, "%s: this tape records another thread; only that thread can annotate", label);
+    if (shadows > BL_MAX_BATCH)
+        return bl_fail(BLASAD_VALUE, "%s: a batch of %d shadows; blasad takes up to %d", label, shadows, BL_MAX_BATCH);
+    if (shadows && t->regions.batch && (t->regions.batch != shadows || t->regions.batched != batch))
+        return bl_fail(
+            BLASAD_VALUE,
+            "%s has %d shadow%s%s, what was annotated before has %d%s; a tape has one number of shadows, and "
+            "Duplicated and BatchDuplicated are not mixed",
+            label, shadows, shadows > 1 ? "s" : "", batch ? " as a batch" : "", t->regions.batch,
+            t->regions.batched ? " as a batch" : "");
+    for (int k = 0; k < shadows; k++) {
+        if (!dx[k])
+            return bl_fail(BLASAD_VALUE, "%s: the shadow is a NULL pointer", label);
+        delta[k] = (char *)dx[k] - x->base;
+    }
+    const bool spliced = bl_splice(); /* other threads may be recording on it */
+    const int code = add(t, x, shadows, delta, batch, label);
+    if (spliced)
+        bl_unsplice();
+    return code;
 }
 
 /* The array behind an argument of the interface: `shape` counts elements of `type`, bytes are units of 4. */
@@ -116,6 +126,8 @@ static int tell(const char *what, void *x, int type, int ndim, const int64_t *sh
         code = bl_axes_of(&array, what, &a);
     if (code != BLASAD_OK || a.bytes == 0)
         return code;
+    const bool spliced = bl_splice();
+    const char *label = NULL;
     char *p = a.lo;
     do {
         bl_view v = bl_view_run(p, a.run);
@@ -124,15 +136,17 @@ static int tell(const char *what, void *x, int type, int ndim, const int64_t *sh
             v.columns = a.shape[0];
             v.end = p + (v.columns - 1) * v.stride + v.column;
         }
-        const char *label = one(bl_thread_state.top, &v, 1 << array.shift);
-        if (label)
-            return bl_fail(BLASAD_VALUE,
-                           "%s has elements of %s: annotated memory lives as long as the tape; say that it gets fresh "
-                           "content with tape.assigned",
-                           what, label);
-    } while (bl_axes_next(&a, a.n > 0, at, &p));
+        label = one(bl_thread_state.top, &v, 1 << array.shift);
+    } while (!label && bl_axes_next(&a, a.n > 0, at, &p));
+    if (label)
+        code = bl_fail(BLASAD_VALUE,
+                       "%s has elements of %s: annotated memory lives as long as the tape; say that it gets fresh "
+                       "content with tape.assigned",
+                       what, label);
     for (bl_layer *l = bl_thread_state.top; l && code == BLASAD_OK; l = l->below)
         code = blasad_tape_error((blasad_tape *)l);
+    if (spliced)
+        bl_unsplice();
     return code;
 }
 

@@ -457,8 +457,11 @@ static const bl_backend *last_resort(const bl_binding *g)
 /* A call that cannot be recorded, or not even made: the layers are told, the BLAS is asked where it can be. */
 static enum bl_next refuse(const bl_call *c, const bl_binding *g, int argument)
 {
+    const bool spliced = bl_splice();
     for (bl_layer *l = bl_thread_state.top; l; l = l->below)
         l->refused(l, c, argument);
+    if (spliced)
+        bl_unsplice();
     if (argument && g->real)
         return BL_ALONE;
     if (argument)
@@ -474,7 +477,6 @@ static enum bl_next refuse(const bl_call *c, const bl_binding *g, int argument)
 
 enum bl_next bl_enter(bl_call *c, const bl_binding *g, bool layout, const void *frame)
 {
-    bl_layer *top = bl_thread_state.top;
     c->symbol = g->symbol;
     c->backend = g->backend;
     if (!c->backend)
@@ -488,22 +490,31 @@ enum bl_next bl_enter(bl_call *c, const bl_binding *g, bool layout, const void *
         if ((uintptr_t)frame < (uintptr_t)bl_thread_state.inside)
             goto make;
         bl_thread_state.inside = NULL;
-        for (bl_layer *l = top; l; l = l->below)
+        for (bl_layer *l = bl_thread_state.top; l; l = l->below)
             l->refused(l, c, BL_ABANDONED);
+        if (bl_thread_state.splice)
+            bl_unsplice();
     }
     if (__builtin_expect(atomic_load_explicit(&bl_armed, memory_order_relaxed) > bl_thread_state.depth, 0))
         bl_guard_others(c);
+    const bool spliced = bl_splice();
+    bl_layer *top = bl_thread_state.top;
     if (top) {
         if (!g->real) {
             bl_thread_state.inside = frame;
             bl_pass(top, c);
             bl_thread_state.inside = NULL;
+            if (spliced)
+                bl_unsplice();
             return BL_DONE;
         }
         bool after = bl_layers_before(top, c);
+        c->spliced = spliced;
         bl_thread_state.inside = frame;
-        return after ? BL_CALL_AFTER : BL_CALL;
+        return after || spliced ? BL_CALL_AFTER : BL_CALL;
     }
+    if (spliced)
+        bl_unsplice();
 make:
     if (g->real)
         return BL_ALONE;
@@ -516,6 +527,8 @@ void bl_leave(const bl_call *c)
     bl_layer *top = bl_thread_state.top;
     if (top->below)
         bl_layers_after(top, c);
-    else
+    else if (top->wants_after)
         top->after(top, c);
+    if (c->spliced)
+        bl_unsplice();
 }

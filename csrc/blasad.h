@@ -23,17 +23,17 @@ typedef struct blasad_tape blasad_tape;
 
 enum blasad_code {
     BLASAD_OK = 0,
-    BLASAD_VALUE,        /* an argument of the interface makes no sense */
-    BLASAD_MEMORY,       /* an allocation failed */
-    BLASAD_TAPE,         /* the tape cannot do this now */
-    BLASAD_BACKEND,      /* no BLAS, or not one that can serve the call */
-    BLASAD_ALIAS,        /* an output shares elements with another operand (5) */
-    BLASAD_ACTIVITY,     /* an active value goes where no shadow follows (1, 7) */
-    BLASAD_INVALID_CALL, /* the BLAS calls an argument illegal (4) */
-    BLASAD_UNSEEN_WRITE, /* memory changed between two recorded calls (7) */
+    BLASAD_VALUE,         /* an argument of the interface makes no sense */
+    BLASAD_MEMORY,        /* an allocation failed */
+    BLASAD_TAPE,          /* the tape cannot do this now */
+    BLASAD_BACKEND,       /* no BLAS, or not one that can serve the call */
+    BLASAD_ALIAS,         /* an output shares elements with another operand (5) */
+    BLASAD_ACTIVITY,      /* an active value goes where no shadow follows (1, 7) */
+    BLASAD_INVALID_CALL,  /* the BLAS calls an argument illegal (4) */
+    BLASAD_UNSEEN_WRITE,  /* memory changed between two recorded calls (7) */
     BLASAD_NO_DERIVATIVE, /* something without a rule touches active memory (7) */
     BLASAD_USER,          /* a function of the user's failed; what it raised says more */
-    BLASAD_NOT_YET       /* the contract has it, this version does not */
+    BLASAD_NOT_YET        /* the contract has it, this version does not */
 };
 
 /* Types of elements: the letters of BLAS, and bytes whose width the first call tells. */
@@ -42,9 +42,10 @@ enum blasad_type { BLASAD_FLOAT, BLASAD_DOUBLE, BLASAD_COMPLEX_FLOAT, BLASAD_COM
 enum blasad_mode { BLASAD_REVERSE, BLASAD_FORWARD };
 
 enum blasad_option {
-    BLASAD_NO_VERIFY = 1,       /* no fingerprints: content is taken to be what recorded calls left there (7) */
+    BLASAD_NO_VERIFY = 1,        /* no fingerprints: content is taken to be what recorded calls left there (7) */
     BLASAD_UNDECLARED_ERROR = 2, /* the first operand taken for constant is an error (7) */
-    BLASAD_FOLLOW_COPIES = 4     /* copies of whole active values are differentiated, not refused (7) */
+    BLASAD_FOLLOW_COPIES = 4,    /* copies of whole active values are differentiated, not refused (7) */
+    BLASAD_ALL_THREADS = 8       /* record every thread, not only the one that opens the tape (9) */
 };
 
 const char *blasad_last_error(void);
@@ -75,8 +76,8 @@ int blasad_tape_error(blasad_tape *tape);
 int blasad_duplicated(blasad_tape *tape, void *x, void *dx, size_t nbytes);
 int blasad_const(blasad_tape *tape, void *x, size_t nbytes);
 /* An array of `ndim` axes, strides in bytes, with its shadows: none (constant), one, or a batch that is propagated
- * together (`batch` true, be it a batch of one). Of BLASAD_BYTES shape[0] is the number and strides is not read. `label`
- * names it in messages and may be NULL. */
+ * together (`batch` true, be it a batch of one). Of BLASAD_BYTES shape[0] is the number and strides is not read.
+ * `label` names it in messages and may be NULL. */
 int blasad_annotate(blasad_tape *tape, void *x, int shadows, void *const *dx, int batch, int type, int ndim,
                     const int64_t *shape, const int64_t *strides, const char *label);
 

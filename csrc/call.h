@@ -51,6 +51,7 @@ struct bl_backend;
 typedef struct bl_call {
     uint8_t routine, type;
     uint8_t size, width; /* bytes of an element, and of the real numbers it is made of */
+    bool spliced;        /* layers of all threads see it (layer.h) */
     bool row_major;      /* how the program spoke; the arguments below are column-major already */
     char flag[BL_MAX_FLAGS];
     uint16_t symbol;

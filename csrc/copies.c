@@ -77,8 +77,7 @@ enum bl_copies_found bl_copies_look(blasad_tape *t, const bl_call *c, const bl_t
         bl_match m;
         if (bl_view_bytes(&v) < LEAST * c->size || bl_all_equal(&v, c->size))
             continue;
-        const enum bl_match_kind kind =
-            bl_values_find(&t->seen_values, &v, c->width, bl_content_sum(&v, c->width), &m);
+        const enum bl_match_kind kind = bl_values_find(&t->seen_values, &v, c->width, bl_content_sum(&v, c->width), &m);
         if (kind == BL_MATCH_NONE)
             continue;
         if (kind == BL_MATCH_HERE && !m.ambiguous && (t->options & BLASAD_FOLLOW_COPIES)) {

@@ -56,6 +56,7 @@ static inline __attribute__((always_inline)) enum bl_next bl_tell(bl_call *c, co
     bl_layer *top = bl_thread_state.top;
     c->symbol = g->symbol;
     c->backend = g->backend;
+    c->spliced = false;
     if (layout && g->real && top && !top->below && !bl_thread_state.inside &&
         atomic_load_explicit(&bl_armed, memory_order_relaxed) == 1) {
         const enum bl_seen seen = top->before(top, c);

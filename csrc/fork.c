@@ -6,10 +6,12 @@
 
 #include "arena.h"
 #include "backend.h"
+#include "layer.h"
 #include "tape.h"
 
 static void take(void)
 {
+    bl_layers_lock();
     bl_tapes_lock();
     bl_backends_lock();
     bl_pool_lock();
@@ -20,6 +22,7 @@ static void release(void)
     bl_pool_unlock();
     bl_backends_unlock();
     bl_tapes_unlock();
+    bl_layers_unlock();
 }
 
 static void release_in_child(void)

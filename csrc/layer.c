@@ -1,5 +1,7 @@
 #include "layer.h"
 
+#include <pthread.h>
+
 #include "backend.h"
 
 _Thread_local bl_thread bl_thread_state;
@@ -35,20 +37,89 @@ void bl_pass(bl_layer *top, const bl_call *c)
         bl_layers_after(top, c);
 }
 
-void bl_layer_push(bl_layer *layer)
+/* ---- the stacks */
+
+static pthread_mutex_t shared = PTHREAD_MUTEX_INITIALIZER;
+static bl_layer *everywhere; /* of all threads, under the lock */
+static atomic_int everywhere_count;
+
+void bl_layers_lock(void) { pthread_mutex_lock(&shared); }
+void bl_layers_unlock(void) { pthread_mutex_unlock(&shared); }
+
+bool bl_splice(void)
 {
-    layer->below = bl_thread_state.top;
-    bl_thread_state.top = layer;
-    bl_thread_state.depth++;
+    if (bl_thread_state.splice || bl_thread_state.paused ||
+        atomic_load_explicit(&everywhere_count, memory_order_relaxed) == 0)
+        return false;
+    bl_layers_lock();
+    bl_layer **end = &bl_thread_state.top;
+    while (*end)
+        end = &(*end)->below;
+    *end = everywhere;
+    bl_thread_state.splice = end;
+    return true;
+}
+
+void bl_unsplice(void)
+{
+    *bl_thread_state.splice = NULL;
+    bl_thread_state.splice = NULL;
+    bl_layers_unlock();
+}
+
+void bl_layer_push(bl_layer *layer, bool all)
+{
+    if (all)
+        bl_layers_lock();
+    bl_layer **top = all ? &everywhere : &bl_thread_state.top;
+    layer->below = *top;
+    *top = layer;
+    if (all) {
+        atomic_fetch_add(&everywhere_count, 1);
+        bl_layers_unlock();
+    } else {
+        bl_thread_state.depth++;
+    }
     atomic_fetch_add(&bl_armed, 1);
 }
 
-bool bl_layer_pop(bl_layer *layer)
+bool bl_layer_pop(bl_layer *layer, bool all)
 {
-    if (bl_thread_state.top != layer)
-        return false;
-    bl_thread_state.top = layer->below;
-    bl_thread_state.depth--;
-    atomic_fetch_sub(&bl_armed, 1);
-    return true;
+    if (all)
+        bl_layers_lock();
+    bl_layer **top = all ? &everywhere : &bl_thread_state.top;
+    const bool innermost = *top == layer;
+    if (innermost) {
+        *top = layer->below;
+        atomic_fetch_sub(&bl_armed, 1);
+        if (all)
+            atomic_fetch_sub(&everywhere_count, 1);
+        else
+            bl_thread_state.depth--;
+    }
+    if (all)
+        bl_layers_unlock();
+    return innermost;
+}
+
+void bl_layer_drop(bl_layer *layer)
+{
+    for (bl_layer **p = &everywhere; *p; p = &(*p)->below)
+        if (*p == layer) {
+            *p = layer->below;
+            atomic_fetch_sub(&everywhere_count, 1);
+            return;
+        }
+}
+
+void bl_layers_count(void) { atomic_store(&bl_armed, bl_thread_state.depth + atomic_load(&everywhere_count)); }
+
+bl_layer *bl_innermost(void)
+{
+    if (bl_thread_state.top || atomic_load(&everywhere_count) == 0)
+        return bl_thread_state.top;
+    bl_layers_lock();
+    bl_layer *top = everywhere;
+    bl_layers_unlock();
+    return top;
 }

@@ -5,6 +5,10 @@
  * A layer never calls the BLAS: what it does to numbers are calls, which it passes to the layers below it (bl_pass).
  * Tapes are layers; so is what may come to log, count or assert. A thread's stack belongs to that thread alone and is
  * linked through the layers, whose owners (tapes) push and pop them; no lock is taken on the way of a call.
+ *
+ * Layers of all threads lie below those of each thread, in a stack of their own. For the time of a call, or whatever
+ * else is told to layers, a thread links them below its own (bl_splice) and holds a lock: calls that they see are made
+ * one after the other, which is the one order that all threads agree about.
  */
 #ifndef BL_LAYER_H
 #define BL_LAYER_H
@@ -48,6 +52,8 @@ typedef struct bl_thread {
     const struct bl_binding *bound; /* the thunk through which the call in progress came in */
     bl_layer *top;
     int depth;            /* layers of this thread */
+    bool paused;          /* an operation of the program's own runs: its calls are not recorded */
+    bl_layer **splice;    /* while the layers of all threads are linked below its own: where */
     unsigned long serial; /* of this thread, from 1; 0 until it opens a tape */
     /* Frame of the entry whose recorded call is in progress, or NULL: what the BLAS itself calls in it, deeper in the
      * stack, is part of it. An entry that is not deeper finds a call that was left by a jump. */
@@ -68,8 +74,19 @@ void bl_layers_forget(bl_layer *top, char *lo, char *hi);
 /* Makes a call, from the canonical form, under the eyes of `top` and all below it. */
 void bl_pass(bl_layer *top, const bl_call *c);
 
-void bl_layer_push(bl_layer *layer);
-/* False if the layer is not the innermost of this thread. */
-bool bl_layer_pop(bl_layer *layer);
+/* Links the layers of all threads below this thread's own, if there are any; true: to be undone. */
+bool bl_splice(void);
+void bl_unsplice(void);
+/* In a child of fork, under the lock: a layer of all threads whose owner is gone; and the count of what is left. */
+void bl_layer_drop(bl_layer *layer);
+void bl_layers_count(void);
+/* Around fork. */
+void bl_layers_lock(void);
+void bl_layers_unlock(void);
+
+void bl_layer_push(bl_layer *layer, bool everywhere);
+/* False if the layer is not the innermost of this thread, or of all threads. */
+bool bl_layer_pop(bl_layer *layer, bool everywhere);
+bl_layer *bl_innermost(void);
 
 #endif

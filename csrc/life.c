@@ -72,8 +72,8 @@ bool bl_end_twins(blasad_tape *t, const bl_call *c, const bl_touch *w)
             if (!q)
                 continue;
             char *lo = q->lo + (bl_unit(q, part.base) << q->shift);
-            const bl_view whole = bl_view_run(lo, ((part.end - 1 - q->lo) >> q->shift << q->shift) + (1 << q->shift) -
-                                                      (lo - q->lo));
+            const bl_view whole =
+                bl_view_run(lo, ((part.end - 1 - q->lo) >> q->shift << q->shift) + (1 << q->shift) - (lo - q->lo));
             if (bl_live_any(q, bl_unit(q, lo), bl_unit(q, whole.end - 1) + 1) && !bl_end_life(t, q, &whole, c->symbol))
                 return false;
         }

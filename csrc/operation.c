@@ -359,7 +359,8 @@ void bl_tape_operate(bl_layer *self, blasad_operation *o)
                      "constant: the gradient would be cut there; make it Duplicated");
         return;
     }
-    bool good = bl_more_records(t) && bl_grow(&t->operation, &t->operation_capacity, t->operations, sizeof *t->operation);
+    bool good =
+        bl_more_records(t) && bl_grow(&t->operation, &t->operation_capacity, t->operations, sizeof *t->operation);
     if (good) {
         bl_record *r = t->at++;
         t->count++;
@@ -431,8 +432,7 @@ void bl_tape_operated(bl_layer *self, blasad_operation *o)
     if (!good)
         bl_out_of_memory(t);
     if (r->active && !(t->mode == BLASAD_REVERSE ? (void *)o->vjp : (void *)o->jvp)) {
-        bl_tape_fail(t, BLASAD_NO_DERIVATIVE,
-                     "an operation of tape.record has an active input, but no %s; give it one",
+        bl_tape_fail(t, BLASAD_NO_DERIVATIVE, "an operation of tape.record has an active input, but no %s; give it one",
                      t->mode == BLASAD_REVERSE ? "vjp, which reverse mode needs" : "jvp, which forward mode needs");
         return;
     }
@@ -537,11 +537,21 @@ BL_EXPORT blasad_operation *blasad_record_begin(int n_in, const blasad_array *in
             bl_operation_give(o);
             return NULL;
         }
-    o->top = bl_thread_state.top;
-    for (bl_layer *l = o->top; l; l = l->below)
+    const bool spliced = bl_splice();
+    for (bl_layer *l = bl_thread_state.top; l; l = l->below)
         l->operate(l, o);
+    if (spliced)
+        bl_unsplice();
+    o->top = bl_thread_state.top;
     bl_thread_state.top = NULL;
+    bl_thread_state.paused = true;
     return o;
+}
+
+static void go_on(const blasad_operation *o)
+{
+    bl_thread_state.top = o->top;
+    bl_thread_state.paused = false;
 }
 
 BL_EXPORT int blasad_record_end(blasad_operation *o, blasad_vjp vjp, blasad_jvp jvp, void *self, void (*done)(void *))
@@ -554,22 +564,28 @@ BL_EXPORT int blasad_record_end(blasad_operation *o, blasad_vjp vjp, blasad_jvp 
         bl_operation_give(o);
         return bl_fail(BLASAD_TAPE, "a tape that was opened inside an operation is still recording; close it first");
     }
-    bl_thread_state.top = o->top;
+    go_on(o);
+    const bool spliced = bl_splice();
     int code = BLASAD_OK;
-    for (bl_layer *l = o->top; l; l = l->below) {
+    for (bl_layer *l = bl_thread_state.top; l; l = l->below) {
         l->operated(l, o);
         const int error = blasad_tape_error((blasad_tape *)l);
         code = code == BLASAD_OK && error == BLASAD_USER ? error : code;
     }
+    if (spliced)
+        bl_unsplice();
     bl_operation_give(o);
     return code;
 }
 
 BL_EXPORT void blasad_record_abandon(blasad_operation *o)
 {
-    bl_thread_state.top = o->top;
-    for (bl_layer *l = o->top; l; l = l->below)
+    go_on(o);
+    const bool spliced = bl_splice();
+    for (bl_layer *l = bl_thread_state.top; l; l = l->below)
         bl_tape_fail((blasad_tape *)l, BLASAD_TAPE,
                      "an operation of tape.record was left by an error, and nothing tells what it had written");
+    if (spliced)
+        bl_unsplice();
     bl_operation_give(o);
 }

@@ -224,7 +224,8 @@ BL_HOT bool keep(blasad_tape *t, const bl_call *c, const bl_family *f, const bl_
         const bl_view v = bl_touched_view(w, i);
         if (g == &bl_mixed || g->window)
             good &= overwrite_parts(t, c, &v, p->active, r);
-        else if (p->access.write & BL_OPERAND(i)) /* and not only the derivative of it */
+        else if ((p->access.write & BL_OPERAND(i)) ||
+                 t->layer.below) /* else only its derivative changes: to outer tapes */
             good &= save_overwritten(t, c, g, &v, r);
     }
     if (!w->plain || r->extra)
@@ -342,8 +343,8 @@ BL_EACH_KERNEL(BEFORE)
 enum bl_seen bl_tape_before(bl_layer *self, const bl_call *c)
 {
 #define HANDLER(name, NAME) [BL_##NAME] = before_##name,
-    static enum bl_seen (*const handlers[BL_ROUTINES])(blasad_tape *, const bl_call *) = {
-        BL_EACH_ROUTINE(HANDLER) BL_EACH_KERNEL(HANDLER)};
+    static enum bl_seen (*const handlers[BL_ROUTINES])(blasad_tape *, const bl_call *) = {BL_EACH_ROUTINE(HANDLER)
+                                                                                              BL_EACH_KERNEL(HANDLER)};
     blasad_tape *t = (blasad_tape *)self;
     if (atomic_load_explicit(&t->error, memory_order_relaxed) == BLASAD_OK)
         return handlers[c->routine](t, c);

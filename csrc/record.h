@@ -54,10 +54,10 @@ typedef struct bl_plan {
     bool timed;       /* long enough for two clock readings */
     bool extra;       /* a record needs more than fits (bl_extra) */
 
-    unsigned shadowed;   /* operands with a shadow: what the rest is for */
-    unsigned active;     /* operands and scalars with a shadow that are read */
-    unsigned needs;      /* operands whose values the adjoint needs */
-    bool after;          /* there is something to do after the call */
+    unsigned shadowed; /* operands with a shadow: what the rest is for */
+    unsigned active;   /* operands and scalars with a shadow that are read */
+    unsigned needs;    /* operands whose values the adjoint needs */
+    bool after;        /* there is something to do after the call */
 } bl_plan;
 
 /* What a call on its way through a tape touches. */
@@ -118,11 +118,11 @@ struct blasad_tape {
     size_t saves, save_capacity;
     bl_arena values;
     bl_value_set seen_values; /* whole active values, to know copies of them */
-    bl_set returned;  /* active numbers that calls wrote as one-element outputs: they may come back by value (8) */
+    bl_set returned; /* active numbers that calls wrote as one-element outputs: they may come back by value (8) */
     const void *constant[BL_MAX_SCALARS]; /* where the last constant scalars were: nobody annotated that memory */
     int constant_type;                    /* what type they had */
     bl_key last_returned;                 /* what was added last, by its bytes in memory */
-    size_t assuming; /* calls that took an operand for constant */
+    size_t assuming;                      /* calls that took an operand for constant */
     size_t saved_bytes;
     size_t workspace; /* the most that an adjoint needs */
     char *work;       /* of that size while tangents are made or adjoints replayed */

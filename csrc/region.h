@@ -111,12 +111,13 @@ typedef struct bl_axes {
 
 /* A blasad_code; `label` names the array in errors. */
 int bl_axes_of(const bl_array *x, const char *label, bl_axes *a);
-/* From the place `at` (indices from axis `from` on, zeros at first) with address *p to the next one; false at the end. */
+/* From the place `at` (indices from axis `from` on, zeros at first) with address *p to the next one; false at the end.
+ */
 bool bl_axes_next(const bl_axes *a, int from, int64_t *at, char **p);
 
-/* Adds an annotation with as many shadows as delta has, none for constant memory. *added is the new region, or NULL where nothing is new: an
- * array without elements, an annotation given twice, a part of one. `touched` says whether recorded calls have touched
- * elements of it that nobody had annotated. Returns a blasad_code. */
+/* Adds an annotation with as many shadows as delta has, none for constant memory. *added is the new region, or NULL
+ * where nothing is new: an array without elements, an annotation given twice, a part of one. `touched` says whether
+ * recorded calls have touched elements of it that nobody had annotated. Returns a blasad_code. */
 int bl_regions_add(bl_regions *rs, const bl_array *x, int shadows, const ptrdiff_t *delta, const char *label,
                    bl_region **added);
 void bl_regions_free(bl_regions *rs);
@@ -178,10 +179,7 @@ static inline size_t bl_bits_count(const uint64_t *bits, size_t from, size_t to)
     return n;
 }
 
-static inline void bl_bits_clear(uint64_t *bits, size_t from, size_t to)
-{
-    BL_EACH_WORD(from, to, bits[word] &= ~mask)
-}
+static inline void bl_bits_clear(uint64_t *bits, size_t from, size_t to) { BL_EACH_WORD(from, to, bits[word] &= ~mask) }
 
 /* Smallest set (or, with `flip` all ones, clear) bit in [from, to), else to. */
 static inline size_t bl_bits_next(const uint64_t *bits, size_t from, size_t to, uint64_t flip)

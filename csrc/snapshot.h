@@ -3,10 +3,10 @@
  * While recording: a needed read of annotated memory sets the region's `need` bits; a recorded write saves exactly the
  * elements under it whose bit is set, and clears the bits. A needed read of undeclared memory, which may vanish, keeps
  * a copy in the window, and what was kept there before with other bytes is saved.
- * While replaying: passing such a call backwards lays what it saved into the region's mirror and marks it as `moved`, so
- * that memory (or what was kept) plus mirror is always the memory that the call being replayed saw. What a write saved
- * is passed before the adjoint of its call, what a read saved after it. Primal memory is never written. State is per
- * element; nothing is kept about views, versions or history.
+ * While replaying: passing such a call backwards lays what it saved into the region's mirror and marks it as `moved`,
+ * so that memory (or what was kept) plus mirror is always the memory that the call being replayed saw. What a write
+ * saved is passed before the adjoint of its call, what a read saved after it. Primal memory is never written. State is
+ * per element; nothing is kept about views, versions or history.
  *
  * Bytes are copied by the layer below where there is one: to an outer tape a saved value is the value.
  */

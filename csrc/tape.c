@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,8 @@ static unsigned long my_serial(void)
 
 bool bl_is_mine(const blasad_tape *t) { return t->owner == bl_thread_state.serial; }
 
+static bool everywhere(const blasad_tape *t) { return t->options & BLASAD_ALL_THREADS; }
+
 static void end_recording(blasad_tape *t) /* whose layer was popped */
 {
     bl_tapes_lock();
@@ -58,13 +61,25 @@ static void end_recording(blasad_tape *t) /* whose layer was popped */
     bl_tapes_unlock();
 }
 
+/* The tape of all threads that this thread has opened last, or NULL. */
+static blasad_tape *mine_everywhere(void)
+{
+    bl_tapes_lock();
+    blasad_tape *t = open_tapes;
+    while (t && !(everywhere(t) && bl_is_mine(t)))
+        t = t->next;
+    bl_tapes_unlock();
+    return t;
+}
+
 /* A thread ends with tapes open, in a suspended generator for instance: they record nobody any more. */
 static void leave_thread(void *unused)
 {
     (void)unused;
-    while (bl_thread_state.top) {
-        blasad_tape *t = (blasad_tape *)bl_thread_state.top;
-        bl_layer_pop(&t->layer);
+    blasad_tape *t;
+    while ((t = (blasad_tape *)bl_thread_state.top) || (t = mine_everywhere())) {
+        while (!bl_layer_pop(&t->layer, everywhere(t))) /* under one of all threads that another thread has opened */
+            sched_yield();
         bl_tape_fail(t, BLASAD_TAPE, "the thread that this tape recorded has ended before the tape was closed");
         end_recording(t);
     }
@@ -74,11 +89,13 @@ static void leave_thread(void *unused)
 void bl_tapes_only_mine(void)
 {
     for (blasad_tape **p = &open_tapes; *p;)
-        if (bl_is_mine(*p))
+        if (bl_is_mine(*p)) {
             p = &(*p)->next;
-        else
+        } else {
+            bl_layer_drop(&(*p)->layer);
             *p = (*p)->next;
-    atomic_store(&bl_armed, bl_thread_state.depth);
+        }
+    bl_layers_count();
 }
 
 BL_EXPORT blasad_tape *blasad_tape_new(int mode, int options)
@@ -119,11 +136,11 @@ BL_EXPORT int blasad_tape_start(blasad_tape *t)
     t->next = open_tapes;
     open_tapes = t;
     bl_tapes_unlock();
-    bl_layer_push(&t->layer);
+    bl_layer_push(&t->layer, everywhere(t));
     return BLASAD_OK;
 }
 
-BL_EXPORT blasad_tape *blasad_current_tape(void) { return (blasad_tape *)bl_thread_state.top; }
+BL_EXPORT blasad_tape *blasad_current_tape(void) { return (blasad_tape *)bl_innermost(); }
 
 BL_EXPORT blasad_tape *blasad_tape_open(int mode)
 {
@@ -154,7 +171,7 @@ static void verify_end(blasad_tape *t)
         if (!r->duplicated || !r->print || r->gone)
             continue;
         const char *bad = NULL;
-        if (r->touched) {
+        if (bl_bits_next(r->seen, 0, units, 0) < units) { /* touched: after the early returns of the routines */
             bad = bl_prints_check_bits(r, r->seen, 0, units);
             if (bad) {
                 bl_changed(t, r, bad, "the end of the recording");
@@ -196,7 +213,7 @@ BL_EXPORT int blasad_tape_close_recording(blasad_tape *t)
     if (bl_thread_state.inside)
         return bl_fail(BLASAD_TAPE,
                        "this tape is in the middle of recording a call; it can be closed when the BLAS is back");
-    if (!bl_layer_pop(&t->layer))
+    if (!bl_layer_pop(&t->layer, everywhere(t)))
         return bl_fail(BLASAD_TAPE, "a tape that was opened inside this one is still recording; close that one first");
     end_recording(t);
     if (!(t->options & BLASAD_NO_VERIFY) && atomic_load(&t->error) == BLASAD_OK)
@@ -239,7 +256,10 @@ BL_EXPORT int blasad_tape_free(blasad_tape *t)
         if (t->recording)
             return BLASAD_TAPE; /* an inner tape is open; the text says so */
     }
+    const bool spliced = bl_splice();
     forget_values(t);
+    if (spliced)
+        bl_unsplice();
     for (size_t i = 0; i < t->chunks; i++)
         bl_chunk_give(t->chunk[i]);
     bl_work_end(t, NULL);
@@ -296,14 +316,19 @@ BL_EXPORT int blasad_reverse(blasad_tape *t)
                        "reverse() inside the tape's own block: leave the block first, seed the shadows, then call it");
     if (!t->ended)
         return bl_fail(BLASAD_TAPE, "this tape has not recorded anything yet: run the program in its block first");
-    if (!opened_around(t))
-        return bl_fail(BLASAD_TAPE,
-                       "reverse() under a tape that was opened after this one had begun to record, and on which memory "
-                       "of this recording is active: it has not seen the calls that these adjoints belong to; open it "
-                       "around the recording as well");
     if (atomic_exchange(&t->replaying, true))
         return bl_fail(BLASAD_TAPE, "another thread is in reverse() of this tape; they would write the same shadows");
-    code = bl_replay(t);
+    const bool spliced = bl_splice();
+    if (opened_around(t))
+        code = bl_replay(t);
+    else
+        code = bl_fail(
+            BLASAD_TAPE,
+            "reverse() under a tape that was opened after this one had begun to record, and on which memory of this "
+            "recording is active: it has not seen the calls that these adjoints belong to; open it around the "
+            "recording as well");
+    if (spliced)
+        bl_unsplice();
     atomic_store(&t->replaying, false);
     return code;
 }
@@ -317,7 +342,7 @@ void bl_guard_others(const bl_call *c)
     bl_rules[c->routine]->access(c, &a);
     bl_tapes_lock();
     for (blasad_tape *t = open_tapes; t; t = t->next) {
-        if (bl_is_mine(t) || atomic_load(&t->error) != BLASAD_OK)
+        if (bl_is_mine(t) || everywhere(t) || atomic_load(&t->error) != BLASAD_OK)
             continue;
         const bl_region *r = NULL;
         bool live = false;

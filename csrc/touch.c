@@ -255,7 +255,7 @@ void bl_refuse_copy(blasad_tape *t, const bl_call *c, int i, bool gone, bool amb
                  "%s reads %s, which nobody annotated and which is a copy of %s, element for element%s: taken for "
                  "constant it would cut the gradient. Pass the array itself; or %s",
                  bl_describe_call(t, c, call), describe(c, i, NULL, text), of,
-                 gone ? ", which has been overwritten since"
+                 gone        ? ", which has been overwritten since"
                  : ambiguous ? ", in more than one order"
                              : "",
                  gone || ambiguous ? "copy it with a recorded call; or, if it is a constant that happens to be equal, "

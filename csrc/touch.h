@@ -52,8 +52,8 @@ BL_HOT bool bl_fits_width(blasad_tape *t, const bl_call *c, bl_region *r)
     return true;
 }
 
-/* The owner of a scalar, NULL where it is constant and nobody annotated it; sets its bit of *active. False: an error was
- * left on the tape. */
+/* The owner of a scalar, NULL where it is constant and nobody annotated it; sets its bit of *active. False: an error
+ * was left on the tape. */
 bool bl_touch_scalar(blasad_tape *t, const bl_call *c, int i, bl_region **owner, unsigned *active);
 
 BL_HOT bool bl_plan_is_for(const bl_plan *p, const bl_call *c, const bl_routine_spec *s, unsigned scalars)

@@ -45,17 +45,19 @@ void bl_changed(blasad_tape *t, const bl_region *r, const char *p, const char *w
                  bl_routine_table[e->routine]->name, bl_symbol_name(e->symbol));
     }
     if (r->window)
-        bl_tape_fail(t, BLASAD_UNSEEN_WRITE,
-                     "memory at %p, into which recorded calls had written an active value, changed between %s and %s, "
-                     "and no recorded call did it: either it was changed in place, or it was freed and is now something "
-                     "else, and nothing tells which. Annotate it (Duplicated) and announce the write (tape.assigned, "
-                     "tape.record); or end its life where the program does (tape.forget)",
-                     (const void *)p, since, when);
+        bl_tape_fail(
+            t, BLASAD_UNSEEN_WRITE,
+            "memory at %p, into which recorded calls had written an active value, changed between %s and %s, "
+            "and no recorded call did it: either it was changed in place, or it was freed and is now something "
+            "else, and nothing tells which. Annotate it (Duplicated) and announce the write (tape.assigned, "
+            "tape.record); or end its life where the program does (tape.forget)",
+            (const void *)p, since, when);
     else
         bl_tape_fail(
             t, BLASAD_UNSEEN_WRITE,
             "%s changed at %p (byte %td from its lowest) between %s and %s, and no recorded call did "
-            "it; a derivative depends on it. Announce the write (with tape.assigned(x), or tape.record for an operation "
+            "it; a derivative depends on it. Announce the write (with tape.assigned(x), or tape.record for an "
+            "operation "
             "with a derivative of its own), make it before the tape opens, or write to memory of its own; verify=False "
             "takes the content for what recorded calls left there",
             r->label, (const void *)p, p - r->lo, since, when);

@@ -2,8 +2,9 @@
  *
  * What nobody annotated is watched through windows, aligned pieces of the address space of 1 GiB, one for numbers of
  * 8 bytes and one for those of 4 where both occur. A window is a region: its state is per unit, in planes that are
- * mapped without being reserved, so that only what is used of them takes memory. Nothing is ever split, merged or moved,
- * whatever operands overlap each other in it, and an address has one place in each plane as long as the tape lives:
+ * mapped without being reserved, so that only what is used of them takes memory. Nothing is ever split, merged or
+ * moved, whatever operands overlap each other in it, and an address has one place in each plane as long as the tape
+ * lives:
  *
  *   seen    a recorded call has accessed the unit: it is too late to annotate it
  *   known   its content was left there by a recorded call

@@ -46,6 +46,11 @@ def real_address(package: str, symbol: str) -> int:
     return address
 
 
+@functools.cache
+def _wrapped(package: str, symbol: str) -> int:
+    return blasad.wrap(symbol, real_address(package, symbol))
+
+
 @dataclass(frozen=True)
 class Road:
     """One way to call a routine: by blasad.lib.NAME ("cffi"), by the function at blasad.address(NAME) ("ctypes"), by
@@ -79,7 +84,7 @@ class Road:
         if self.how == "bare":
             return self.found or real_address(self.package, symbol)
         if self.how == "wrapped":
-            return blasad.wrap(symbol, real_address(self.package, symbol))
+            return _wrapped(self.package, symbol)
         return blasad.address(symbol)
 
     def call(self, step: Step, where: Where) -> None:

@@ -20,6 +20,12 @@ if not declared:
 
 ffibuilder = FFI()
 ffibuilder.cdef("\n".join([*declared, names]))
+# The functions that the library calls for an operation of a Python program (blasad/operations.py).
+ffibuilder.cdef("""
+    extern "Python" int blasad_python_vjp(void *, int, void *const *, void *const *, void *const *, blasad_array *);
+    extern "Python" int blasad_python_jvp(void *, int, void *const *, void *const *, void *const *, blasad_array *);
+    extern "Python" void blasad_python_done(void *);
+""")
 # names_map.h comes ahead of the prototypes: what Python calls dgemm_ has to be libblasad's own
 # entry, whichever library of the process the dynamic linker would give that name to.
 ffibuilder.set_source(

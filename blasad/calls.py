@@ -1,0 +1,187 @@
+"""Recorded calls, as Python sees them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ._core import ffi, lib
+from .errors import check, text
+
+_ACTIVITY = ("undeclared", "const", "duplicated", "scratch", "parts")
+_MARKS = {"duplicated": "dup", "undeclared": "-"}
+LEGEND = (
+    "dup: has a shadow; scratch: has one of blasad's own; parts: of several owners, some with a shadow; "
+    "const: annotated; assumed: taken for constant, nobody said so; *: active scalar"
+)
+# Records of what nobody called have no more of a call than the memory that they are about.
+_UNCALLED = {
+    ("mscal", "tape.assigned"): "assigned",
+    ("mscal", "tape.forget"): "forget",
+    ("maxpby", "a copy"): "copy",
+    ("operation", "tape.record"): "record",
+}
+# Multiplications and additions per element of m x n, of the routines that are linear in it.
+_OPERATIONS = {"mscal": (1, 0), "maxpby": (2, 1), "mconj": (0, 0), "mdot": (1, 1)}
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One array operand of a recorded call, as the program named it.
+
+    Attributes
+    ----------
+    name : str
+        Of the argument, "a".
+    address : int
+    shape : tuple of int
+        Of the stored matrix; row-major calls give row-major shapes.
+    ld : int
+        Leading dimension, in elements.
+    role : {"in", "out", "inout", "unused"}
+        What the call really did: with β = 0 an output is not read, with α = 0 inputs are unused.
+    activity : {"duplicated", "const", "undeclared", "scratch", "parts"}
+        "scratch" is undeclared memory that held active values, "parts" an operand of several owners, some active.
+    assumed : bool
+        Nobody declared it, so that it was taken for constant.
+    """
+
+    name: str
+    address: int
+    shape: tuple[int, int]
+    ld: int
+    role: str
+    activity: str
+    assumed: bool
+
+
+@dataclass(frozen=True)
+class Call:
+    """A recorded call.
+
+    Attributes
+    ----------
+    index : int
+        Position on the tape.
+    routine, symbol : str
+        "dgemm", and the name through which it was called, "scipy_dgemm_64_". Listed as well are
+        announcements, "assigned", "forget" and "record"; a "copy" that was followed; and what a tape inside this one did
+        to numbers, "dmaxpby" for instance.
+    caller : str or None
+        The file of the library that made the call.
+    row_major : bool
+    flags, dims : dict
+        By the Fortran names of the arguments.
+    scalars : dict
+        Values; `active_scalars` names those that have a shadow.
+    operands : tuple of Operand
+    flops, bytes : int
+        Of the call itself: real additions and multiplications; bytes of its operands, each counted once.
+    seconds : float or None
+        None for calls too short to be timed without being felt.
+    saved_bytes : int
+        Of values that were saved at this call for an adjoint, its own or an earlier call's.
+    """
+
+    index: int
+    routine: str
+    symbol: str
+    caller: str | None
+    row_major: bool
+    flags: dict[str, str]
+    dims: dict[str, int]
+    scalars: dict[str, float | complex]
+    active_scalars: tuple[str, ...]
+    operands: tuple[Operand, ...]
+    flops: int
+    bytes: int
+    seconds: float | None
+    saved_bytes: int
+
+    def __str__(self) -> str:
+        sizes = " ".join(f"{k}={v}" for k, v in self.dims.items())
+        return f"call {self.index}: {self.routine}({''.join(self.flags.values())}, {sizes})"
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """Something that was taken for constant without a word from anybody (section 7).
+
+    Attributes
+    ----------
+    call : Call or None
+        None for annotated memory that changed while recording though no recorded call touched it.
+    operand : Operand or None
+    text : str
+        The same in words.
+    """
+
+    call: Call | None
+    operand: Operand | None
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def read_call(tape: Any, index: int) -> Call:
+    """Call `index` of a tape of the C core."""
+    c = ffi.new("blasad_call *")
+    check(lib.blasad_tape_call(tape, index, c))
+    letter = "sdcz"[c.type]
+    routine, symbol = text(c.routine), text(c.symbol)
+    uncalled = _UNCALLED.get((routine, symbol))
+    names = [] if uncalled else [text(c.scalar_names[i]) for i in range(c.n_scalars)]
+    dims = {text(c.dim_names[i]): int(c.dims[i]) for i in range(c.n_dims)}
+    operands = tuple(_operand(c.operands[i]) for i in range(c.n_operands))
+    size = {"s": 4, "d": 8, "c": 8, "z": 16}[letter]
+    return Call(
+        index=index,
+        routine=uncalled or letter + routine,
+        symbol=symbol,
+        caller=text(c.caller) or None,
+        row_major=bool(c.row_major),
+        flags={} if uncalled else {text(c.flag_names[i]): c.flags[i].decode() for i in range(c.n_flags)},
+        dims=dims,
+        scalars={n: complex(*c.scalars[i]) if letter in "cz" else float(c.scalars[i][0]) for i, n in enumerate(names)},
+        active_scalars=tuple(n for i, n in enumerate(names) if c.scalar_active[i]),
+        operands=operands,
+        flops=0 if uncalled else _flops(routine, letter in "cz", dims),
+        bytes=sum(o.shape[0] * o.shape[1] * size for o in operands),
+        seconds=float(c.seconds) if c.seconds >= 0 else None,
+        saved_bytes=int(c.saved_bytes),
+    )
+
+
+def _flops(routine: str, is_complex: bool, dims: dict[str, int]) -> int:
+    multiplications, additions = (dims["k"],) * 2 if routine == "gemm" else _OPERATIONS[routine]
+    count = 6 * multiplications + 2 * additions if is_complex else multiplications + additions
+    return dims["m"] * dims["n"] * count
+
+
+def _operand(o: Any) -> Operand:
+    role = ("inout" if o.is_read else "out") if o.is_output else ("in" if o.is_read else "unused")
+    return Operand(
+        name=text(o.name),
+        address=int(ffi.cast("uintptr_t", o.address)),
+        shape=(int(o.rows), int(o.cols)),
+        ld=int(o.ld),
+        role=role,
+        activity=_ACTIVITY[o.activity],
+        assumed=bool(o.assumed),
+    )
+
+
+HEAD = ["#", "routine", "flags", "sizes", "operands", "scalars", "saved", "through"]
+
+
+def row(c: Call) -> list[str]:
+    """A call as a row of the table under `HEAD`."""
+    return [
+        str(c.index),
+        c.routine,
+        " ".join(c.flags.values()) + (" row-major" if c.row_major else ""),
+        " ".join(f"{k}={v}" for k, v in c.dims.items()),
+        " ".join(f"{o.name}:{'assumed' if o.assumed else _MARKS.get(o.activity, o.activity)}" for o in c.operands),
+        " ".join(f"{k}={v:.6g}{'*' if k in c.active_scalars else ''}" for k, v in c.scalars.items()),
+        f"{c.saved_bytes} B" if c.saved_bytes else "-",
+        c.symbol,
+    ]

@@ -1,0 +1,377 @@
+"""Draws a program of the campaign from a number, and finds smaller ones that still fail.
+
+The draw follows roughly what is active, so that most programs get far; what they deserve is not decided here.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+from campaign_program import (
+    DECLARED,
+    LETTERS,
+    ROWS,
+    SIZE,
+    Annotation,
+    Announced,
+    Array,
+    Call,
+    End,
+    Place,
+    Program,
+    Write,
+    layouts,
+    name_of,
+    starts,
+    width,
+)
+from roads import CBLAS, ROADS
+
+HARMLESS = ("undone", "dead value", "padding", "never touched", "forget", "assigned", "part of a copy", "small copy")
+HARMFUL = ("memset", "scaled in place", "one element", "refill", "copy", "transposed copy", "after the end", "scalar")
+PLAIN = (
+    "undone",
+    "dead value",
+    "padding",
+    "never touched",
+    "memset",
+    "scaled in place",
+    "one element",
+    "after the end",
+)
+
+
+class Draw:
+    """One program from one number. `declared`: only with what each single annotation or no annotation covers, all
+    active results in annotated memory, and without announcements and copies."""
+
+    def __init__(self, seed: int, declared: bool = False) -> None:
+        self.rng = r = Random(seed)
+        self.declared, self.letter = declared, r.choice(LETTERS)
+        self.w, self.start = width(self.letter), starts(self.letter)
+        named = layouts(self.letter)
+        layout = r.choice([n for n in named if not declared or n in DECLARED])
+        self.program = Program(
+            seed=seed,
+            letter=self.letter,
+            mode="forward" if r.random() < 0.2 else "reverse",
+            verify=r.random() < 0.85,
+            undeclared=r.choices(("constant", "warn", "error"), (8, 1, 0.5))[0],
+            copies="follow" if not declared and r.random() < 0.3 else "error",
+            flat=r.random() < 0.04,
+            late=r.random() < 0.1,
+            annotations=[*named[layout], *(self.whole(n, "const" if n == "K" else "dup") for n in "QsK")],
+        )
+        if self.program.copies == "follow":
+            self.program.verify = True
+        of = {kind: set() for kind in ("dup", "const")}
+        for a in self.program.annotations:
+            of[a.kind].update(a.array.cells())
+        self.dup, self.const = of["dup"], of["const"]
+        self.live: set[int] = set()
+        self.outputs: list[Place] = []
+        self.steps = self.program.steps
+
+    def whole(self, name: str, kind: str) -> Annotation:
+        return Annotation(name, kind, name, Array(self.start[name], (SIZE[name],), (self.w,), self.w))
+
+    def buffer(self, cell: int) -> str:
+        return name_of(cell, self.letter)[0]
+
+    # ---- calls
+
+    def place(self, name: str, rows: int, cols: int, item: int) -> Place | None:
+        """Somewhere in a buffer."""
+        r, size = self.rng, SIZE[name] * (self.w // item)
+        tall = ROWS * (self.w // item)
+        natural = name in "PU" and rows <= tall and r.random() < 0.7
+        ld = tall if natural else max(1, rows) + r.choice((0, 0, 1, 2))
+        span = ld * (cols - 1) + rows if rows and cols else 0
+        if span > size:
+            return None
+        last = size - span
+        step = 2 if item == 1 and self.w == 2 and r.random() < 0.5 else 1
+        if name in "KUW" and r.random() < 0.5:  # the same again and again: what is known of it has to be used
+            last = min(last, 1)
+        return Place(self.start[name] + item * r.randrange(0, last + 1, step), ld, rows, cols, item)
+
+    def scalar(
+        self, taken: set[int], letter: str, cblas: bool, active: bool, usual: tuple[complex, ...]
+    ) -> complex | str:
+        r = self.rng
+        if r.random() < 0.65 or (cblas and letter in "sd"):
+            value = r.choice(usual)
+            return value * (1 - 0.5j) if letter in "cz" and abs(value) not in (0, 1) and r.random() < 0.5 else value
+        names = ["s", "s", "P", "U", "K"] if active and not self.declared else ["s", "s", "P"] if active else ["K", "U"]
+        for _ in range(8):
+            name = r.choice(names)
+            at = self.start[name] + self.w * r.randrange(SIZE[name])
+            cells = set(range(at, at + width(letter)))
+            if (
+                (not cells & taken or r.random() < 0.03)
+                and (active or not cells & self.live)
+                and not (self.declared and cells - self.dup and active)
+            ):
+                return f"@{at}"
+        return r.choice(usual)
+
+    def call(self, given: Place | None = None) -> bool:
+        """Appends a call; one that reads the matrix `given` if there is one. False if none was found."""
+        r = self.rng
+        letter = {"z": "d", "c": "s"}[self.letter] if self.w == 2 and not given and r.random() < 0.05 else self.letter
+        item = width(letter)
+        active = r.random() < 0.8
+        for _ in range(60):
+            m, n, k = (r.choices((1, 2, 3, 4, 0), (5, 6, 4, 3, 0.6))[0] for _ in range(3))
+            road = r.randrange(len(ROADS))
+            cblas = ROADS[road] in CBLAS
+            row_major = cblas and r.random() < 0.5
+            ta, tb = r.choice("NTC"), r.choice("NTC")
+            role = r.choice("ab") if given else ""
+            if given:
+                rows, cols = (given.cols, given.rows) if row_major else (given.rows, given.cols)
+                if role == "a":
+                    m, k = (rows, cols) if ta == "N" else (cols, rows)
+                else:
+                    k, n = (rows, cols) if tb == "N" else (cols, rows)
+            if self.declared:
+                outputs, inputs = ("PPQs", "PPQsKU") if active else ("KUPQ", "KU")
+            else:
+                outputs, inputs = ("PPPQUUUWs", "PPPQQsKUUUW") if active else ("KUUWPQ", "KKUW")
+            shape = Call(letter, row_major, ta, tb, m, n, k, 1, 0, 1, 0, 1, 0, 0, 1, road).places()
+            found = {}
+            for key, p in shape.items():
+                name = r.choice(outputs if key == "c" else inputs)
+                found[key] = given if key == role else self.place(name, p.rows, p.cols, item)
+            if None in found.values():
+                continue
+            cells = {key: set(p.cells()) for key, p in found.items()}
+            overlaps = bool(cells["c"] & (cells["a"] | cells["b"]))
+            if overlaps and r.random() < (0.9 if self.declared else 0.97):
+                continue
+            if not active and (cells["a"] | cells["b"] | cells["c"]) & self.live and not given and r.random() < 0.9:
+                continue
+            if active and cells["c"] & self.const and r.random() < 0.97:
+                continue
+            if self.declared and any(self.dup & c and c - self.dup for c in cells.values()):
+                continue
+            alpha = self.scalar(cells["c"], letter, cblas, active, (1, 0.3, -0.7, 1, 0.3, -0.7, 0))
+            beta = self.scalar(cells["c"], letter, cblas, active, (0, 0, 0, 1, -0.6, 0.5))
+            if overlaps and any(isinstance(x, str) for x in (alpha, beta)):
+                continue
+            a, b, c = (found[key] for key in "abc")
+            call = Call(letter, row_major, ta, tb, m, n, k, alpha, a.base, a.ld, b.base, b.ld, beta, c.base, c.ld, road)
+            self.steps.append(call)
+            scalars = {int(x[1:]) for x in (alpha, beta) if isinstance(x, str)}
+            if (cells["a"] | cells["b"] | scalars | (cells["c"] if beta != 0 else set())) & (self.dup | self.live):
+                self.live |= cells["c"] - self.dup - self.const
+                if item == self.w:
+                    self.outputs.append(found["c"])
+            else:
+                self.live -= cells["c"]
+            return True
+        return False
+
+    # ---- unseen code
+
+    def write(
+        self, kind: str, cells: Iterable[int], how: str = "fresh", arg: float | None = None, **more: object
+    ) -> None:
+        arg = self.rng.randrange(1 << 30) if arg is None else arg
+        self.steps.append(Write(kind, tuple(cells), how, arg, **more))  # type: ignore[arg-type]
+
+    def some_operand(self) -> Place | None:
+        calls = [s for s in self.steps if isinstance(s, Call)]
+        return self.rng.choice(list(self.rng.choice(calls).places().values())) if calls else None
+
+    def elements(self, cells: list[int]) -> list[int]:
+        """Whole elements, or single cells where the buffer is annotated by cells."""
+        if not cells:
+            return []
+        at = self.rng.choice(cells)
+        at -= (at - self.start["P"]) % self.w
+        return list(range(at, at + self.w))
+
+    def block(self, p: Place) -> Array:
+        return Array(p.base, (p.rows, p.cols), (p.item, p.item * p.ld), p.item)
+
+    def scratch(self) -> Place | None:
+        """What an active call has written there, if one has; or any block."""
+        r = self.rng
+        written = [p for p in self.outputs if self.buffer(p.base) in "UW" and p.rows * p.cols]
+        if written and r.random() < 0.8:
+            return r.choice(written)
+        return self.place(r.choice("UUW"), r.choice((2, 3, 4)), r.choice((1, 2, 3)), self.w)
+
+    def read(self, p: Place) -> None:
+        """Often, what has just been written is used."""
+        if not self.declared and self.rng.random() < 0.6:
+            self.call(p)
+
+    def unseen(self, kind: str) -> None:
+        r = self.rng
+        if kind == "memset":
+            name = r.choice("PQKUW")
+            cells = list(range(self.start[name], self.start[name] + self.w * SIZE[name]))
+            self.write(
+                kind, cells if r.random() < 0.5 else cells[: len(cells) // 2], "fill", r.choice((0.0, 0.0, 0.25))
+            )
+        elif kind == "scaled in place":
+            if p := r.choice([*self.outputs[-3:], self.some_operand()]):
+                self.write(kind, p.cells(), "scale", 1.5)
+        elif kind == "one element":
+            if p := self.some_operand():
+                self.write(kind, self.elements(p.cells()))
+        elif kind == "refill":
+            p = self.scratch()
+            if p:
+                self.write(kind, p.cells())
+                self.read(p)
+        elif kind == "forget":
+            p = self.scratch()
+            if p:
+                self.steps.append(Announced(kind, self.block(p)))
+                self.live -= set(p.cells())
+                if r.random() < 0.7:
+                    self.write("refill after forget", p.cells())
+                self.read(p)
+        elif kind == "assigned":
+            p = self.place(r.choice("PPQUWK"), r.choice((1, 2, 3)), r.choice((1, 2)), self.w)
+            p = self.scratch() if r.random() < 0.3 else p
+            if p:
+                self.steps.append(Announced(kind, self.block(p), r.randrange(1 << 30)))
+                self.live -= set(p.cells())
+                self.read(p)
+        elif kind in ("copy", "transposed copy", "part of a copy", "small copy"):
+            self.copy(kind)
+        elif kind == "undone":
+            if p := self.some_operand():
+                self.write(kind, self.elements(p.cells()))
+                last = self.steps[-1]
+                if r.random() < 0.4:
+                    self.call()
+                assert isinstance(last, Write)
+                self.write(kind, last.cells, "restore", last.arg)
+        elif kind == "scalar":
+            self.scalar_by_value()
+
+    def scalar_by_value(self) -> None:
+        if self.declared or not self.call():
+            return
+        r, last = self.rng, self.steps[-1]
+        ones = [p for p in self.outputs if p.rows == p.cols == 1]
+        at = r.choice(ones).base if ones and r.random() < 0.7 else self.start[r.choice("PU")]
+        assert isinstance(last, Call)
+        if last.letter == self.letter and not isinstance(last.alpha, str):
+            self.steps[-1] = replace(last, alpha=f"={at}")
+
+    def copy(self, kind: str) -> None:
+        """Of what an active call wrote, or of an annotated buffer, to scratch that a call then reads."""
+        r, small = self.rng, kind == "small copy"
+        pool = [p for p in self.outputs[-4:] if small or p.rows * p.cols >= 8]
+        if not small and (r.random() < 0.25 or not pool):
+            q = self.start["Q"]
+            pool.append(r.choice((Place(q, 3, 3, 4, self.w), Place(q, 4, 4, 3, self.w), Place(q, 2, 2, 6, self.w))))
+        if small:
+            pool = [p for p in pool if p.rows * p.cols < 8]
+        if not pool:
+            return
+        p = r.choice(pool)
+        if p.rows * p.cols == 0:
+            return
+        rows, cols = p.rows, p.cols
+        if kind == "part of a copy":
+            cols -= 1
+        source = Place(p.base, p.ld, rows, cols, p.item)
+        to = (cols, rows) if kind == "transposed copy" else (rows, cols)
+        ld = to[0] + (r.random() < 0.3)
+        name = r.choice("UWW")
+        if cols < 1 or ld * (to[1] - 1) + to[0] > SIZE[name]:
+            return
+        base = self.start[name] + self.w * r.randrange(SIZE[name] - ld * (to[1] - 1) - to[0] + 1)
+        target = Place(base, ld, *to, self.w)
+        cells = target.cells()
+        if set(cells) & set(source.cells()):
+            return
+        if set(cells) & self.live and r.random() < 0.8:
+            self.steps.append(Announced("forget", self.block(target)))
+            self.live -= set(cells)
+        if kind == "transposed copy":
+            grid = np.array(cells).reshape(to[1], to[0], self.w)
+            cells = grid.transpose(1, 0, 2).ravel().tolist()
+        self.write(kind, cells, "copy", 0, source=tuple(source.cells()))
+        if r.random() < 0.2:
+            self.call()
+        if small and rows == cols == 1 and r.random() < 0.5:
+            return
+        self.call(target)
+
+    def afterwards(self, kind: str) -> None:
+        """What is known to be dead, or never touched, only when the whole program is there."""
+        r = self.rng
+        calls = [(i, s) for i, s in enumerate(self.steps) if isinstance(s, Call)]
+        if not calls:
+            return
+        at = r.randrange(len(self.steps) + 1)
+        if kind == "dead value":
+            clearing = [(i, s) for i, s in calls if s.beta == 0]
+            if not clearing:
+                return
+            at, s = r.choice(clearing)
+            cells = s.places()["c"].cells()
+        elif kind == "padding":
+            _, s = r.choice(calls)
+            p = r.choice(list(s.places().values()))
+            own = set(p.cells())
+            cells = [c for c in range(min(own), max(own)) if c not in own] if own else []
+            cells = self.elements(cells)
+        else:
+            used = {c for _, s in calls for p in s.places().values() for c in p.cells()}
+            every = [c for n in "PPQKUW" for c in range(self.start[n], self.start[n] + self.w * SIZE[n])]
+            cells = self.elements([c for c in every if c not in used])
+        if cells:
+            self.steps.insert(at, Write(kind, tuple(cells), "fresh", r.randrange(1 << 30)))
+
+    def draw(self) -> Program:
+        r = self.rng
+        kinds: list[str] = []
+        if r.random() < 0.75:
+            kinds = [r.choice(HARMLESS) for _ in range(r.choice((0, 1, 1, 2)))]
+            kinds += [r.choice(HARMFUL)] * (r.random() < 0.5)
+            if self.program.copies == "follow" and r.random() < 0.5:
+                kinds.append(r.choice(("copy", "transposed copy")))
+        if self.declared:
+            kinds = [k for k in kinds if k in PLAIN]
+        now = [k for k in kinds if k not in ("dead value", "padding", "never touched", "after the end")]
+        length = r.randint(1, 8)
+        times = {k: r.randint(1, length) for k in now}
+        for i in range(length):
+            self.call()
+            for kind in now:
+                if times[kind] == i + 1:
+                    self.unseen(kind)
+                    if r.random() < 0.5:
+                        self.call()
+        for kind in kinds:
+            if kind in ("dead value", "padding", "never touched"):
+                self.afterwards(kind)
+        self.steps.append(End())
+        if "after the end" in kinds and (p := self.some_operand()):
+            self.write("after the end", self.elements(p.cells()))
+        return self.program
+
+
+def draw(seed: int, declared: bool = False) -> Program:
+    return Draw(seed, declared).draw()
+
+
+def shrink(program: Program, fails: Callable[[Program], bool]) -> Program:
+    """Fewer steps that still fail."""
+    again = True
+    while again:
+        again = False
+        for i in reversed(range(len(program.steps))):
+            if not isinstance(program.steps[i], End) and fails(smaller := program.without(i)):
+                program, again = smaller, True
+    return program

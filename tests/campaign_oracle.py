@@ -1,0 +1,577 @@
+"""What a program of the campaign deserves: an interpreter of the contract (docs/semantics.md), one bit a cell.
+
+It runs beside the program, looks at the memory before and after each step, and shares no code with blasad. Sets of
+cells are Python integers. The derivative is the Jacobian of the cells now by the annotated cells at the start, one row
+a direction: what a call does to it is the product rule, `reverse()` is its transpose.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from campaign_program import Annotation, Announced, Call, Place, Program, Write, width
+
+Bits = int
+
+
+def bits_of(cells: Iterable[int]) -> Bits:
+    out = 0
+    for c in cells:
+        out |= 1 << c
+    return out
+
+
+def bits_where(marked: np.ndarray) -> Bits:
+    return int.from_bytes(np.packbits(marked, bitorder="little").tobytes(), "little")
+
+
+def flags_of(bits: Bits, count: int) -> np.ndarray:
+    packed = np.frombuffer(bits.to_bytes(-(-count // 8), "little"), np.uint8)
+    return np.unpackbits(packed, count=count, bitorder="little").view(bool)
+
+
+def cells_of(bits: Bits) -> list[int]:
+    return [i for i in range(bits.bit_length()) if bits >> i & 1]
+
+
+def op(flag: str, x: np.ndarray) -> np.ndarray:
+    """Of a matrix, or of one a direction."""
+    return x if flag == "N" else x.swapaxes(-1, -2) if flag == "T" else x.conj().swapaxes(-1, -2)
+
+
+@dataclass
+class Footprint:
+    """What a call accesses and needs (sections 1, 4 and 6; `oracles.Access` on cells)."""
+
+    at: dict[str, np.ndarray]  # first cells, in the shape of the operand
+    bits: dict[str, Bits]
+    alpha: complex
+    beta: complex
+    scalars: dict[str, Bits]  # the active ones
+    reads: dict[str, Bits]
+    writes: Bits
+    result: Bits  # whose derivative changes
+    active: bool
+    needs: Bits
+
+    @property
+    def read(self) -> Bits:
+        out = 0
+        for b in (*self.reads.values(), *self.scalars.values()):
+            out |= b
+        return out
+
+    @property
+    def touches(self) -> Bits:
+        return self.read | self.result
+
+
+def index(p: Place, row_major: bool) -> np.ndarray:
+    down, right = (p.ld, 1) if row_major else (1, p.ld)
+    rows, cols = (p.cols, p.rows) if row_major else (p.rows, p.cols)
+    return p.base + p.item * (down * np.arange(rows)[:, None] + right * np.arange(cols))
+
+
+def footprint(call: Call, memory: np.ndarray, active_cells: Bits) -> Footprint:
+    w = width(call.letter)
+    at = {key: index(p, call.row_major) for key, p in call.places().items()}
+    bits = {}
+    for key, cells in at.items():
+        one = bits_of(cells.ravel().tolist())
+        bits[key] = one | one << 1 if w == 2 else one
+    value: dict[str, complex] = {}
+    scalars = {}
+    some = call.m > 0 and call.n > 0
+    for key in ("alpha", "beta"):
+        given = getattr(call, key)
+        value[key] = given
+        if isinstance(given, str):
+            cell = int(given[1:])
+            value[key] = complex(*memory[cell : cell + w].tolist()) if w == 2 else float(memory[cell])
+            if given[0] == "@":
+                at[key] = np.array([[cell]])
+                bits[key] = ((1 << w) - 1) << cell
+                if bits[key] & active_cells and some and (key == "beta" or call.k > 0):
+                    scalars[key] = bits[key]
+        elif call.letter in "sc":
+            value[key] = complex(np.complex64(given)) if w == 2 else float(np.float32(given))
+    alpha, beta = value["alpha"], value["beta"]
+    product = some and call.k > 0 and (alpha != 0 or "alpha" in scalars)
+    early = not some or ((call.k == 0 or alpha == 0) and beta == 1)
+    reads = {key: bits[key] for key in "ab"} if product else {}
+    if (not early and beta != 0) or "beta" in scalars:
+        reads["c"] = bits["c"]
+    with_shadow = {key for key, b in reads.items() if b & active_cells}
+    needs = 0
+    for key, other in ("ab", "ba"):
+        if product and ("alpha" in scalars or (alpha != 0 and other in with_shadow)):
+            needs |= bits[key]
+    if "beta" in scalars:
+        needs |= bits["c"]
+    return Footprint(
+        at,
+        bits,
+        alpha,
+        beta,
+        scalars,
+        reads,
+        writes=0 if early else bits["c"],
+        result=bits["c"] if not early or scalars else 0,
+        active=bool(with_shadow or scalars),
+        needs=needs,
+    )
+
+
+class Derivative:
+    """The Jacobian of all cells by the annotated ones, and a bound of the moduli that its entries are summed from."""
+
+    def __init__(self, cells: int, annotated: list[int]) -> None:
+        self.by = np.zeros((len(annotated), cells))
+        self.by[np.arange(len(annotated)), annotated] = 1
+        self.bound = np.zeros(cells)
+        self.bound[annotated] = 1
+
+    def cut(self, cells: list[int] | np.ndarray) -> None:
+        self.by[:, cells] = 0
+        self.bound[cells] = 0
+
+    def call(self, call: Call, f: Footprint, memory: np.ndarray) -> None:
+        w = width(call.letter)
+
+        def value(key: str) -> np.ndarray:
+            at = f.at[key]
+            return memory[at] + 1j * memory[at + 1] if w == 2 else memory[at]
+
+        def change(key: str) -> np.ndarray:
+            at = f.at[key]
+            return self.by[:, at] + 1j * self.by[:, at + 1] if w == 2 else self.by[:, at]
+
+        def size(key: str) -> np.ndarray:
+            at = f.at[key]
+            return self.bound[at] + self.bound[at + 1] if w == 2 else self.bound[at]
+
+        out: Any = 0
+        bound: Any = 0
+        if "a" in f.reads and call.k > 0:
+            a, b = op(call.ta, value("a")), op(call.tb, value("b"))
+            large_a, large_b = (np.abs(x.real) + np.abs(x.imag) for x in (a, b))
+            if f.alpha != 0:
+                out = f.alpha * (op(call.ta, change("a")) @ b + a @ op(call.tb, change("b")))
+                bound = abs(f.alpha) * (_flip(call.ta, size("a")) @ large_b + large_a @ _flip(call.tb, size("b")))
+            if "alpha" in f.scalars:
+                out = out + change("alpha") * (a @ b)
+                bound = bound + size("alpha") * (large_a @ large_b)
+        if f.beta != 0:
+            out = out + f.beta * change("c")
+            bound = bound + abs(f.beta) * size("c")
+        if "beta" in f.scalars:
+            c = value("c")
+            out = out + change("beta") * c
+            bound = bound + size("beta") * (np.abs(c.real) + np.abs(c.imag))
+        at = f.at["c"]
+        self.by[:, at] = np.real(out)
+        self.bound[at] = bound
+        if w == 2:
+            self.by[:, at + 1] = np.imag(out)
+            self.bound[at + 1] = bound
+
+
+def _flip(flag: str, x: np.ndarray) -> np.ndarray:
+    return x if flag == "N" else x.T
+
+
+def both_orders(x: np.ndarray) -> tuple[bytes, bytes]:
+    return x.tobytes("C"), x.tobytes("F")
+
+
+@dataclass
+class Values:
+    """Whole active values, for the recognition of copies (7). `sure` are those that active calls wrote and annotated
+    arrays as they were; a copy of what active calls read may be recognized too."""
+
+    sure: set[tuple[object, bytes]] = field(default_factory=set)
+    maybe: set[bytes] = field(default_factory=set)
+
+    def add(self, x: np.ndarray, sure: bool) -> None:
+        if x.size < 8:
+            return
+        for key in both_orders(x):
+            self.maybe.add(key)
+            if sure:
+                self.sure.add((tuple(sorted(x.shape)) if x.ndim == 2 else None, key))
+
+    def whole(self, x: np.ndarray, flat: bytes) -> bool:
+        """`flat`: the same in memory order, the only one that an array of one axis has."""
+        shape = tuple(sorted(x.shape))
+        return (None, flat) in self.sure or any((shape, key) in self.sure for key in both_orders(x))
+
+    def perhaps(self, x: np.ndarray) -> bool:
+        return any(key in self.maybe for key in both_orders(x))
+
+
+class Oracle:
+    """Follows a program on `memory` (the arena) and says what a tape must say.
+
+    expected: error classes, one of which must be raised; empty as long as nothing deserves one
+    possible: classes that the contract leaves open
+    assumptions, optional: (index of the call, operand) or (None, annotation)
+    """
+
+    def __init__(self, program: Program, memory: np.ndarray) -> None:
+        self.program, self.memory = program, memory
+        self.count, self.w = len(memory), width(program.letter)
+        self.words = memory.view(f"u{memory.itemsize}")
+        of = {"dup": 0, "const": 0}
+        self.ranges = []
+        for a in program.annotations:
+            own = bits_of(a.array.cells())
+            if not own & ~of[a.kind]:
+                continue  # a part of one, given again
+            of[a.kind] |= own
+            self.ranges.append((a, own))
+        self.dup, self.const = of["dup"], of["const"]
+        self.declared = self.dup | self.const
+        self.inputs = cells_of(self.dup)
+        self.derivative = Derivative(self.count, self.inputs)
+        self.saves = program.mode == "reverse"
+        self.left = self.words.copy()  # what the last event left, where `printed`
+        self.start = self.words.copy()
+        self.printed = self.dup
+        self.doubtful = 0  # constant cells whose fingerprint the contract does not ask for
+        self.live = self.known = self.unsure = self.need = self.touched = self.half_touched = 0
+        self.ended = 0  # said to be constant by tape.forget; whether content that stayed is a copy is left open
+        self.copied, self.copies = 0, self.words.copy()
+        self.saved = 0
+        self.calls = 0
+        self.expected: set[str] = set()
+        self.possible: set[str] = set()
+        self.why = ""
+        self.undecided = False
+        self.assumptions: set[tuple[int | None, str]] = set()
+        self.optional: set[tuple[int | None, str]] = set()
+        self.returned: set[bytes] = set()
+        self.values = Values()
+        self.followed: list[tuple[Bits, bytes, np.ndarray, np.ndarray, Bits, bytes]] = []
+        self.events: list[str] = []
+
+    def annotated(self, a: Annotation) -> None:
+        """Now, before its first use."""
+        cells = list(a.array.cells())
+        self.left[cells] = self.words[cells]
+        if a.kind == "dup" and a.array.item == self.w:
+            self.values.add(a.array.on(self.memory), sure=True)
+
+    # ---- small questions
+
+    def changed(self) -> Bits:
+        """Since their last event; meaningful where there is a fingerprint."""
+        return bits_where(self.words != self.left)
+
+    def fail(self, why: str, *classes: str) -> None:
+        self.expected.update(classes)
+        self.why = self.why or why
+
+    def unseen(self, cells: Bits, when: str) -> None:
+        """Without verification nobody says what becomes of it."""
+        if self.program.verify:
+            self.fail(f"unseen write to {cells_of(cells)}, {when}", "UnseenWriteError")
+        else:
+            self.undecided = True
+
+    def may(self, *classes: str) -> None:
+        self.possible.update(classes)
+
+    def operand(self, call: Call, f: Footprint, key: str) -> np.ndarray:
+        at, w = f.at[key], width(call.letter)
+        x = self.words[at] if w == 1 else np.stack([self.words[at], self.words[at + 1]], -1)
+        return x if w == 1 else np.ascontiguousarray(x).view(np.dtype([("re", x.dtype), ("im", x.dtype)]))[..., 0]
+
+    # ---- a call
+
+    def before(self, call: Call) -> Footprint:
+        self.f = f = footprint(call, self.memory, self.dup | self.live)
+        self.old = self.words.copy()
+        if self.expected:
+            return f
+        f = self.f = self.assume(call, f)
+        inputs = f.reads.get("a", 0) | f.reads.get("b", 0)
+        if f.result & inputs and f.touches & (self.dup | self.live):
+            self.fail("the output overlaps an input", "AliasError")
+        for key in ("alpha", "beta"):
+            if f.bits.get(key, 0) & f.result and f.touches & (self.dup | self.live):
+                if f.bits[key] & (self.declared | self.live):
+                    self.fail(f"the output overlaps {key}", "AliasError")
+                else:
+                    self.may("AliasError")
+        if f.active and f.result & self.const:
+            self.fail("active into constant memory", "ActivityError")
+        self.look_at_scalars(call, f)
+        self.verify(f)
+        if self.expected:
+            return f
+        if self.saves:
+            self.keep(f)
+        if f.active:
+            self.derivative.call(call, f, self.memory)
+        elif f.writes:
+            self.derivative.cut(cells_of(f.writes))
+        return f
+
+    def assume(self, call: Call, f: Footprint) -> Footprint:
+        """Undeclared operands: copies and assumptions. A copy that is followed becomes active, and all is new."""
+        changed = self.changed() if self.program.verify else 0
+        at = iter(f.reads)
+        while key := next(at, None):
+            own = f.reads[key]
+            if (unknown := self.unknown(own, changed)) and self.copy(call, f, key, whole=unknown == own):
+                f = footprint(call, self.memory, self.dup | self.live)
+                at = iter(f.reads)
+        for key, own in f.reads.items():
+            unknown = self.unknown(own, changed)
+            maybe = unknown & self.unsure & ~changed  # was out of date when last read, and no longer is
+            self.unsure |= unknown & self.known
+            self.known &= ~unknown
+            if unknown & ~maybe:
+                self.assumptions.add((self.calls, key))
+            elif unknown:
+                self.optional.add((self.calls, key))
+        if self.program.undeclared == "error":
+            if any(i == self.calls for i, _ in self.assumptions):
+                self.fail("an undeclared operand", "ActivityError")
+            elif any(i == self.calls for i, _ in self.optional):
+                self.may("ActivityError")
+        return f
+
+    def unknown(self, cells: Bits, changed: Bits) -> Bits:
+        return cells & ~self.declared & ~self.live & ~(self.known & ~changed)
+
+    def copy(self, call: Call, f: Footprint, key: str, whole: bool) -> bool:
+        """An operand, undeclared in part or as a whole, that may be a copy; True if it is followed."""
+        x, own = self.operand(call, f, key), f.reads[key]
+        flat = x.tobytes("C" if call.row_major else "F")
+        if x.size < 8 or len(set(x.ravel().tolist())) == 1:
+            return False
+        for a, _ in self.ranges:
+            if a.kind == "dup" and a.array.item == self.w:
+                self.values.add(a.array.on(self.memory), sure=False)
+        whole = whole and bool(own & (~self.ended | self.changed()))
+        if whole and self.values.whole(x, flat):
+            if self.program.copies == "error":
+                if self.program.verify:
+                    self.fail("a copy of an active value", "ActivityError")
+                else:
+                    self.may("ActivityError")
+                return False
+            for cells, content, by, bound, source, then in reversed(self.followed):
+                if not own & ~cells and self.content(cells) == content:
+                    columns = [i for i, c in enumerate(cells_of(cells)) if own >> c & 1]
+                    mine = cells_of(own)
+                    self.derivative.by[:, mine] = by[:, columns]
+                    self.derivative.bound[mine] = bound[columns]
+                    self.live |= own
+                    self.touched |= source & self.dup
+                    self.left[mine] = self.words[mine]
+                    self.events.append("copy followed")
+                    if self.content(source) != then:
+                        self.may("ActivityError")
+                    return True
+            self.undecided = True
+        elif self.values.perhaps(x):
+            if self.program.copies == "error":
+                self.may("ActivityError")
+            else:
+                self.undecided = True
+        return False
+
+    def content(self, cells: Bits) -> bytes:
+        return self.words[cells_of(cells)].tobytes()
+
+    def look_at_scalars(self, call: Call, f: Footprint) -> None:
+        """Constant scalars with the bits of a one-element active output (8)."""
+        some = call.m > 0 and call.n > 0
+        for key, value in (("alpha", f.alpha), ("beta", f.beta)):
+            if key in f.scalars or value in (0, 1, -1) or self.number(call, value) not in self.returned:
+                continue
+            if some and (key == "beta" or call.k > 0):
+                self.fail(f"{key} has the bits of an active result", "ActivityError")
+            else:
+                self.may("ActivityError")
+
+    def number(self, call: Call, value: complex) -> bytes:
+        return np.array([value], f"c{2 * self.memory.itemsize}").tobytes()
+
+    def verify(self, f: Footprint) -> None:
+        changed = self.changed()
+        reads = f.read
+        watched = reads & (self.dup | (self.live if f.active else 0))
+        if self.saves:
+            watched |= f.needs & self.const & self.printed
+        if changed & watched:
+            self.unseen(changed & watched, "read")
+        if self.saves:
+            self.check_saved(f.needs, f.writes, changed)
+            fresh = f.needs & self.const & ~self.printed
+            if fresh & self.doubtful & changed:
+                self.may("UnseenWriteError")
+            if not self.expected:
+                cells = cells_of(fresh)
+                self.left[cells] = self.words[cells]
+                self.printed |= fresh
+                self.doubtful &= ~fresh
+
+    def check_saved(self, needs: Bits, writes: Bits, changed: Bits) -> None:
+        bad = changed & (self.need | needs & self.declared) & writes & self.printed
+        if bad:
+            self.unseen(bad, "saved")
+
+    def keep(self, f: Footprint) -> None:
+        """Section 6."""
+        self.need |= f.needs & self.declared
+        other = f.needs & ~self.declared
+        if other:
+            stale = other & (bits_where(self.words != self.copies) | ~self.copied)
+            cells = cells_of(stale)
+            self.copies[cells] = self.words[cells]
+            self.copied |= stale
+            self.saved += len(cells) * self.memory.itemsize
+        self.overwrite(f.writes)
+
+    def overwrite(self, cells: Bits) -> None:
+        self.saved += (self.need & cells).bit_count() * self.memory.itemsize
+        self.need &= ~cells
+
+    def after(self, call: Call) -> str | None:
+        """Says what is wrong with memory."""
+        f = self.f
+        written = flags_of(f.writes, self.count)
+        if ((self.words != self.old) & ~written).any():
+            return "a call changed what it does not write"
+        if wrong := self.primal(call, f):
+            return wrong
+        if self.expected:
+            return None
+        scratch = f.result & ~self.declared
+        if f.active:
+            born = cells_of(scratch & ~self.live)
+            self.left[born] = self.words[born]
+            self.live |= scratch
+            self.known &= ~scratch
+        else:
+            self.live &= ~f.writes
+            self.known |= f.writes & ~self.declared
+        self.unsure &= ~f.writes
+        self.ended &= ~f.writes
+        self.left[written] = self.words[written]
+        self.printed &= ~(f.writes & self.const)
+        self.touched |= (f.read | f.writes) & self.dup
+        self.half_touched |= f.result & self.dup
+        for key, at in f.at.items():
+            if f.active and key in "ab" and f.reads.get(key, 0) & (self.dup | self.live) and at.size >= 8:
+                self.values.add(self.operand(call, f, key), sure=False)
+        if f.active and f.writes:
+            if f.at["c"].size == 1:
+                cell = int(f.at["c"][0, 0])
+                x = self.memory[cell : cell + width(call.letter)].tolist()
+                self.returned.add(self.number(call, complex(*x)))
+            self.values.add(self.operand(call, f, "c"), sure=True)
+        self.calls += 1
+        return None
+
+    def primal(self, call: Call, f: Footprint) -> str | None:
+        if not f.writes or any(f.writes & own for key, own in f.bits.items() if key != "c"):
+            return None  # what overlaps is undefined
+        w, old = width(call.letter), self.old.view(self.memory.dtype)
+        a, b, c = (old[f.at[k]] + 1j * old[f.at[k] + 1] if w == 2 else old[f.at[k]] for k in "abc")
+        want = f.beta * c if f.beta != 0 else np.zeros(c.shape)
+        if f.alpha != 0 and call.k > 0:
+            want = want + f.alpha * (op(call.ta, a) @ op(call.tb, b))
+        at = f.at["c"]
+        got = self.memory[at] + 1j * self.memory[at + 1] if w == 2 else self.memory[at]
+        scale = (1 + np.abs(old).max()) ** 3
+        close = np.abs(got - want) <= 100 * np.finfo(self.memory.dtype).eps * scale
+        return None if close.all() else "a call computed something else"
+
+    # ---- announcements
+
+    def assigned(self, step: Announced) -> None:
+        """Before the block; afterwards `assigned_end`."""
+        if self.expected:
+            return
+        self.block = bits_of(step.array.cells())
+        if self.saves:
+            self.check_saved(0, self.block, self.changed())
+            if not self.expected:
+                self.overwrite(self.block)
+
+    def assigned_end(self) -> None:
+        if self.expected:
+            return
+        cells = cells_of(self.block)
+        self.derivative.cut(cells)
+        self.left[cells] = self.words[cells]
+        self.live &= ~self.block
+        self.unsure &= ~self.block
+        self.known |= self.block & ~self.declared  # said to be constant: no assumption
+        self.printed &= ~(self.block & self.const)
+        self.doubtful |= self.block & self.const
+        self.half_touched |= self.block & self.dup
+
+    def forget(self, step: Announced) -> None:
+        if self.expected:
+            return
+        block = bits_of(step.array.cells()) & ~self.declared
+        self.derivative.cut(cells_of(block))
+        self.ended |= block & self.live
+        self.live &= ~block
+        self.known &= ~block
+        self.unsure &= ~block
+
+    def wrote(self, step: Write) -> None:
+        """After the program's own code wrote: a copy is remembered, in case it is followed."""
+        if step.how == "copy" and self.program.copies == "follow" and not self.expected:
+            to, source = bits_of(step.cells), bits_of(step.source)
+            order = np.argsort(step.cells)
+            columns = np.array(step.source)[order]
+            by, bound = self.derivative.by[:, columns].copy(), self.derivative.bound[columns].copy()
+            self.followed.append((to, self.content(to), by, bound, source, self.content(source)))
+
+    def blinded(self, step: Write) -> None:
+        """What blasad cannot recognize as a copy counts as one here."""
+        x = self.words[sorted(step.cells)]
+        if self.w == 2:
+            x = x.view(np.dtype([("re", x.dtype), ("im", x.dtype)]))
+        self.values.add(x, sure=True)
+
+    # ---- the end
+
+    def end(self) -> None:
+        changed = self.changed()
+        if self.expected:
+            return
+        if changed & self.touched:
+            self.unseen(changed & self.touched, "touched, at the end")
+        elif changed & self.half_touched:
+            self.may("UnseenWriteError")
+        for a, own in self.ranges if self.program.verify else ():
+            if a.kind == "dup" and changed & own and not own & self.touched:
+                (self.optional if own & self.half_touched else self.assumptions).add((None, a.label))
+        if self.program.undeclared == "error" and self.assumptions:
+            self.fail("annotated memory that no call touched changed", "ActivityError")
+        elif self.program.undeclared == "error" and self.optional:
+            self.may("ActivityError")
+
+    def replay(self) -> None:
+        changed = self.changed()
+        if not self.expected and changed & self.need & self.printed:
+            self.unseen(changed & self.need, "needed, before the replay")
+        elif changed & self.need & self.doubtful:
+            self.may("UnseenWriteError")
+
+    def shadows(self, seeds: np.ndarray) -> np.ndarray:
+        """Of the annotated cells, in the order of `inputs`."""
+        by = self.derivative.by[:, self.inputs]
+        return by @ seeds if self.saves else seeds @ by
+
+    def scale(self) -> float:
+        return 1 + float(self.derivative.bound[self.inputs].sum())

@@ -1,0 +1,286 @@
+"""The campaign's programs: what memory they have and what they do; how one is drawn is in campaign_draw.py.
+
+Everything is counted in cells, the real numbers of one arena: a complex element is two of them. A program knows nothing
+of what it deserves; that is the oracle's business (campaign_oracle.py).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+import numpy as np
+from roads import ROADS
+
+# Buffers and their elements, in the order of addresses, with GAP elements of nobody's between them. P is annotated in
+# many ways (LAYOUTS), Q and s have shadows, K is constant, U and W are scratch that nobody declares.
+SIZE = {"P": 24, "Q": 12, "s": 3, "K": 12, "U": 24, "W": 16}
+GAP, ROWS = 3, 4  # P and U are mostly used as matrices of ROWS rows
+ARENA = sum(SIZE.values()) + GAP * (len(SIZE) + 1)
+LETTERS = "ddddddddsszzzc"
+
+
+def width(letter: str) -> int:
+    """Cells of an element."""
+    return 2 if letter in "cz" else 1
+
+
+@cache
+def starts(letter: str) -> dict[str, int]:
+    """First cell of each buffer."""
+    at, out = GAP, {}
+    for name, size in SIZE.items():
+        out[name] = at * width(letter)
+        at += size + GAP
+    return out
+
+
+def name_of(cell: int, letter: str) -> str:
+    for name, start in starts(letter).items():
+        if 0 <= cell - start < SIZE[name] * width(letter):
+            index, part = divmod(cell - start, width(letter))
+            return f"{name}[{index}]" + (".imag" if part else "")
+    return f"gap[{cell}]"
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array as NumPy would have it; all counts in cells."""
+
+    base: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    item: int  # cells of an element
+
+    def on(self, cells: np.ndarray) -> np.ndarray:
+        """As a view of memory that is one-dimensional in cells."""
+        w = cells.itemsize
+        kind = cells.dtype if self.item == 1 else np.dtype(f"c{2 * w}")
+        return np.ndarray(self.shape, kind, cells.data, self.base * w, tuple(s * w for s in self.strides))
+
+    @cache  # noqa: B019 - there are few
+    def cells(self) -> list[int]:
+        at = np.full(self.shape, self.base)
+        for axis, (n, stride) in enumerate(zip(self.shape, self.strides, strict=True)):
+            at += (np.arange(n) * stride).reshape([-1 if i == axis else 1 for i in range(len(self.shape))])
+        return (at.ravel()[:, None] + np.arange(self.item)).ravel().tolist()
+
+
+@dataclass(frozen=True)
+class Annotation:
+    label: str
+    kind: str  # "dup" or "const"
+    parent: str
+    array: Array
+
+
+@dataclass(frozen=True)
+class Place:
+    """A stored column-major matrix."""
+
+    base: int
+    ld: int
+    rows: int
+    cols: int
+    item: int
+
+    def cells(self) -> list[int]:
+        """In column-major order."""
+        return [
+            self.base + self.item * (i + self.ld * j) + part
+            for j in range(self.cols)
+            for i in range(self.rows)
+            for part in range(self.item)
+        ]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A gemm. Operands are cells; a scalar is a number, "@cell" (by address) or "=cell" (by the value there then)."""
+
+    letter: str
+    row_major: bool
+    ta: str
+    tb: str
+    m: int
+    n: int
+    k: int
+    alpha: complex | str
+    a: int
+    lda: int
+    b: int
+    ldb: int
+    beta: complex | str
+    c: int
+    ldc: int
+    road: int
+
+    def cells(self) -> set[int]:
+        """Of all arguments."""
+        out = {c for p in self.places().values() for c in p.cells()}
+        for x in (self.alpha, self.beta):
+            if isinstance(x, str) and x[0] == "@":
+                out |= set(range(int(x[1:]), int(x[1:]) + width(self.letter)))
+        return out
+
+    def places(self) -> dict[str, Place]:
+        """The operands as stored: of a row-major call, columns for rows."""
+        m, n, k, w = self.m, self.n, self.k, width(self.letter)
+        shapes = {
+            "a": (m, k) if self.ta == "N" else (k, m),
+            "b": (k, n) if self.tb == "N" else (n, k),
+            "c": (m, n),
+        }
+        out = {}
+        for key, shape in shapes.items():
+            rows, cols = shape[::-1] if self.row_major else shape
+            out[key] = Place(getattr(self, key), getattr(self, "ld" + key), rows, cols, w)
+        return out
+
+    def __str__(self) -> str:
+        row = " row-major" if self.row_major else ""
+
+        def operand(key: str) -> str:
+            at = getattr(self, key)
+            return f"{name_of(at, self.letter)}/{getattr(self, 'ld' + key)}"
+
+        def scalar(x: complex | str) -> str:
+            return x[0] + name_of(int(x[1:]), self.letter) if isinstance(x, str) else f"{x:g}"
+
+        return (
+            f"{self.letter}gemm{row} {self.ta}{self.tb} m={self.m} n={self.n} k={self.k} alpha={scalar(self.alpha)} "
+            f"a={operand('a')} b={operand('b')} beta={scalar(self.beta)} c={operand('c')} through {ROADS[self.road]}"
+        )
+
+
+@dataclass(frozen=True)
+class Write:
+    """The program's own code writes. how: "fresh" numbers from seed `arg`, "fill" with arg, "scale" by arg, "copy" of
+    the cells `source`, or "restore" what they held before the write `arg`."""
+
+    kind: str
+    cells: tuple[int, ...]
+    how: str
+    arg: float = 0
+    source: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Announced:
+    """`with tape.assigned(array)` around fresh numbers from `seed`, or `tape.forget(array)`."""
+
+    kind: str  # "assigned", "forget"
+    array: Array
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class End:
+    """Of the recording."""
+
+
+Step = Call | Write | Announced | End
+
+
+@dataclass
+class Program:
+    seed: int
+    letter: str
+    mode: str  # "reverse", "forward"
+    verify: bool
+    undeclared: str
+    copies: str
+    flat: bool  # buffers hold one number each when the program begins
+    late: bool  # buffers are annotated just before their first use
+    annotations: list[Annotation]
+    steps: list[Step] = field(default_factory=list)
+
+    def kinds(self) -> list[str]:
+        """Of unseen code and announcements, one an occurrence."""
+        found = [s.kind for s in self.steps if isinstance(s, Write) and s.how != "restore"]
+        found += [s.kind for s in self.steps if isinstance(s, Announced)]
+        values = sum(isinstance(x, str) and x[0] == "=" for s in self.steps if isinstance(s, Call) for x in (s.alpha,))
+        return found + ["scalar read by the program"] * values
+
+    def without(self, index: int) -> "Program":
+        return replace(self, steps=self.steps[:index] + self.steps[index + 1 :])
+
+    def __str__(self) -> str:
+        flat = ", flat" * self.flat + ", annotated late" * self.late
+        lines = [
+            f"seed {self.seed}: {self.letter}, {self.mode}, verify={self.verify}, undeclared={self.undeclared!r}, "
+            f"copies={self.copies!r}{flat}"
+        ]
+        for a in self.annotations:
+            x = a.array
+            where = f"{name_of(x.base, self.letter)}, shape {x.shape}, strides {x.strides} of {x.item}"
+            lines.append(f"  {a.label}: {a.kind} {where}")
+        for i, s in enumerate(self.steps):
+            lines.append(f"  {i}: {describe(s, self.letter)}")
+        return "\n".join(lines)
+
+
+def describe(s: Step, letter: str) -> str:
+    def many(cells: Iterable[int]) -> str:
+        names = [name_of(c, letter) for c in cells]
+        return " ".join(names if len(names) < 9 else [*names[:4], "…", *names[-4:]])
+
+    if isinstance(s, Write):
+        source = f" from {many(s.source)}" if s.source else ""
+        return f"[{s.kind}] {s.how} {s.arg:g} to {many(s.cells)}{source}"
+    if isinstance(s, Announced):
+        return f"[{s.kind}] {many(s.array.cells())}"
+    return "end of recording" if isinstance(s, End) else str(s)
+
+
+# ---------------------------------------------------------------- how P is annotated
+
+
+@cache
+def layouts(letter: str) -> dict[str, list[Annotation]]:
+    w, base, size = width(letter), starts(letter)["P"], SIZE["P"]
+    cols = size // ROWS
+
+    def flat(label: str, kind: str, first: int, last: int) -> Annotation:
+        return Annotation(label, kind, "P", Array(base + w * first, (last - first,), (w,), w))
+
+    def grid(label: str, kind: str, rows: range, columns: range) -> Annotation:
+        at = base + w * (rows[0] + ROWS * columns[0])
+        return Annotation(
+            label,
+            kind,
+            "P",
+            Array(at, (len(rows), len(columns)), (w * rows.step, w * ROWS * columns.step), w),
+        )
+
+    every, all_rows = range(cols), range(ROWS)
+    out = {
+        "whole": [flat("P", "dup", 0, size)],
+        "matrix": [grid("P", "dup", all_rows, every)],
+        "part again": [flat("P", "dup", 0, size), flat("P2", "dup", 4, 12)],
+        "halves": [flat("P1", "dup", 0, size // 2), flat("P2", "dup", size // 2, size)],
+        "row blocks": [grid("P1", "dup", range(2), every), grid("P2", "dup", range(2, ROWS), every)],
+        "columns in turn": [grid("P1", "dup", all_rows, every[::2]), grid("P2", "dup", all_rows, every[1::2])],
+        "rows in turn": [grid("P1", "dup", all_rows[::2], every), grid("P2", "dup", all_rows[1::2], every)],
+        "every other column": [grid("P1", "dup", all_rows, every[::2])],
+        "constant columns between": [
+            grid("P1", "dup", all_rows, every[::2]),
+            grid("P2", "const", all_rows, every[1::2]),
+        ],
+        "constant half": [flat("P1", "dup", 0, size // 2), flat("P2", "const", size // 2, size)],
+        "declared half": [flat("P1", "dup", 0, size // 2)],
+    }
+    if w == 2:
+
+        def part(label: str, kind: str, imag: int) -> Annotation:
+            return Annotation(label, kind, "P", Array(base + imag, (size,), (2,), 1))
+
+        out |= {
+            "pairs": [Annotation("P", "dup", "P", Array(base, (2 * size,), (1,), 1))],
+            "real and imaginary": [part("P1", "dup", 0), part("P2", "dup", 1)],
+            "real": [part("P1", "dup", 0)],
+            "constant imaginary": [part("P1", "dup", 0), part("P2", "const", 1)],
+        }
+    return out
+
+
+DECLARED = ("whole", "matrix", "part again", "pairs")  # what one annotation covers
