@@ -5,6 +5,7 @@ ones, which have annotations of their own: of the program's memory, of the inner
 differentiates the program's arithmetic node by node as often as it takes (`graph`).
 """
 
+import contextlib
 import math
 import random
 from collections.abc import Iterator
@@ -465,3 +466,249 @@ def test_nan_that_nobody_reads(outer):
         tape.reverse()
     assert not x_of_T.any()
     assert all(np.isfinite(v).all() for v in (*x.values(), *t.values()))
+
+
+# ---------------------------------------------------------------- what goes wrong, and on which tape
+
+
+class Chain:
+    """R = A B on guarded 2 x 2 buffers with shadows, under tapes."""
+
+    def __init__(self) -> None:
+        writer = Writer("d", 0)
+        self.pen, self.x = writer.pen, {}
+        for n in ("A", "B", "R", "T", "dA", "dB", "dR", "V", "dV", "tA", "tB", "tR", "tdA", "tdB", "tdR"):
+            self.x[n] = self.pen.copy(writer.numbers(4))
+
+    def annotate(self, tape: Tape, names: str, prefix: str = "d") -> None:
+        for n in names.split():
+            tape.duplicated(self.x[n], self.x[prefix + n], name=n)
+
+    def record(self, **options: object) -> Tape:
+        with Tape(undeclared="constant", **options) as tape:  # type: ignore[arg-type]
+            self.annotate(tape, "A B R")
+            gemm(self.x, "T", "A", "B")
+            gemm(self.x, "R", "T", "B")
+        return tape
+
+    def bytes(self) -> dict[str, bytes]:
+        return {n: v.tobytes() for n, v in self.x.items()}
+
+    def gradient(self) -> dict[str, np.ndarray]:
+        """What reverse() makes of the shadows, by a tape that nothing is around."""
+        other = Chain()
+        for n, v in self.x.items():
+            other.x[n][:] = v
+        other.record().reverse()
+        return other.x
+
+
+@pytest.mark.parametrize("mode", [Reverse, Forward], ids=["reverse", "forward"])
+@pytest.mark.parametrize("names", ["A", "B", "R", "dA", "dR", "T", "A dA R dR B dB"])
+def test_opened_too_late(names, mode):
+    """A layer around reverse() alone has not seen the calls whose adjoints it would record; outside of it all is well."""
+    chain = Chain()
+    tape = chain.record()
+    before, want = chain.bytes(), chain.gradient()
+    with Tape(mode, undeclared="constant") as late:
+        for n in names.split():
+            late.duplicated(chain.x[n], np.zeros(4), name=n)
+        with pytest.raises(blasad.TapeError, match="opened after"):
+            tape.reverse()
+        assert chain.bytes() == before
+    tape.reverse()
+    assert all(np.array_equal(chain.x[n], want[n]) for n in chain.x)
+    chain.pen.check()
+
+
+@pytest.mark.parametrize("mode", [Reverse, Forward], ids=["reverse", "forward"])
+def test_opened_too_late_by_scratch(mode):
+    """Active is also what a layer's own calls made active."""
+    chain = Chain()
+    tape = chain.record()
+    before = chain.bytes()
+    with Tape(mode, undeclared="constant") as late:
+        late.duplicated(chain.x["V"], chain.x["dV"])
+        gemm(chain.x, "R", "V", "V", alpha=0.0, beta=1.0)  # nothing
+        gemm(chain.x, "dA", "V", "V", beta=1.0)
+        before["dA"] = chain.x["dA"].tobytes()
+        with pytest.raises(blasad.TapeError, match="opened after"):
+            tape.reverse()
+        assert {n: v for n, v in chain.bytes().items() if n != "dV"} == {n: v for n, v in before.items() if n != "dV"}
+
+
+@pytest.mark.parametrize("mode", [Reverse, Forward], ids=["reverse", "forward"])
+def test_opened_late_about_something_else(mode):
+    chain = Chain()
+    tape = chain.record()
+    want = chain.gradient()
+    with Tape(mode, undeclared="constant") as late:
+        late.duplicated(chain.x["V"], chain.x["dV"])
+        late.const(chain.x["A"])
+        gemm(chain.x, "V", "A", "B", beta=0.5)
+        tape.reverse()
+    assert all(np.array_equal(chain.x[n], want[n]) for n in ("dA", "dB", "dR"))
+    tape.close()
+    seed = chain.x["dV"].copy()
+    if mode is Reverse:
+        late.reverse()
+        assert np.array_equal(chain.x["dV"], 0.5 * seed)
+
+
+def test_opened_inside_and_replayed_inside():
+    """The order of opening counts: a tape that was opened inside another one is replayed under it."""
+    chain = Chain()
+    want = chain.gradient()
+    with Tape(undeclared="constant") as outer:
+        tape = chain.record()
+        tape.reverse()
+        assert len(outer) > len(tape)
+    assert all(np.array_equal(chain.x[n], want[n]) for n in chain.x)
+
+
+@pytest.mark.parametrize("way", ["leave", "close", "reverse"])
+def test_outer_tape_cannot_end_first(way):
+    chain = Chain()
+    outer, inner = Tape(undeclared="constant"), Tape(undeclared="constant")
+    with outer:
+        chain.annotate(outer, "A B R", "t")
+        with inner:
+            chain.annotate(inner, "A B R")
+            end = {"leave": lambda: outer.__exit__(None, None, None), "close": outer.close, "reverse": outer.reverse}[
+                way
+            ]
+            with pytest.raises(blasad.TapeError):
+                end()
+            gemm(chain.x, "R", "A", "B")
+            assert blasad.lib.blasad_current_tape() == inner._tape
+        assert (len(inner), len(outer)) == (1, 1)
+    for tape in (inner, outer):
+        tape.reverse()
+    assert not chain.x["dR"].any()
+    assert not chain.x["tR"].any()
+
+
+def break_alias(chain: Chain, tape: Tape) -> None:
+    gemm(chain.x, "dV", "dV", "V")  # dV is active on the inner tape only
+
+
+def break_const(chain: Chain, tape: Tape) -> None:
+    gemm(chain.x, "V", "dV", "dV")
+
+
+def break_width(chain: Chain, tape: Tape) -> None:
+    gemm({n: v.view(np.float32) for n, v in chain.x.items()}, "V", "dV", "dV", order=1)
+
+
+def break_content(chain: Chain, tape: Tape) -> None:
+    gemm(chain.x, "dV", "V", "A", beta=1.0)
+    chain.x["dV"][1] += 1
+
+
+@pytest.mark.parametrize("mode", [Reverse, Forward], ids=["reverse", "forward"])
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (break_alias, blasad.AliasError),
+        (break_const, blasad.ActivityError),
+        (break_width, blasad.ActivityError),
+        (break_content, blasad.UnseenWriteError),
+    ],
+    ids=["alias", "const", "width", "unseen"],
+)
+def test_error_of_an_inner_tape(fault, error, mode):
+    """It is the inner tape's own affair: the outer one has recorded the program, and only that."""
+    chain, alone = Chain(), Chain()
+    spare = np.zeros(4)
+    for c, nested in ((chain, True), (alone, False)):
+        with Tape(mode, undeclared="constant") as outer:
+            c.annotate(outer, "A B R", "t")
+            gemm(c.x, "T", "A", "B")
+            if nested:
+                inner = Tape(undeclared="constant")
+                with pytest.raises(error), inner:  # noqa: PT012
+                    c.annotate(inner, "A B R")
+                    inner.duplicated(c.x["dV"], spare)
+                    inner.const(c.x["V"])
+                    gemm(c.x, "R", "T", "A", alpha=0.5)
+                    fault(c, inner)
+                shadows = c.bytes()
+                with pytest.raises(error):
+                    inner.reverse()
+                assert c.bytes() == shadows
+                inner.close()
+            else:
+                gemm(c.x, "R", "T", "A", alpha=0.5)
+            gemm(c.x, "T", "R", "B")
+            gemm(c.x, "R", "T", "A", beta=0.5)
+        if mode is Reverse:
+            outer.reverse()
+    for n in ("tA", "tB", "tR", "A", "B", "R"):
+        assert np.array_equal(chain.x[n], alone.x[n]), n
+
+
+def test_error_of_an_inner_replay():
+    """A replay that is refused is no call that the outer tape could have seen."""
+    chain = Chain()
+    with Tape(undeclared="constant") as outer:
+        chain.annotate(outer, "R dA dB dR", "t")
+        tape = chain.record()
+        length, before = len(outer), chain.bytes()
+        chain.x["B"][2] += 1
+        with pytest.raises(blasad.UnseenWriteError, match=r"reverse\(\)"):
+            tape.reverse()
+        assert len(outer) == length
+        chain.x["B"][2] -= 1
+        assert chain.bytes() == before
+    outer.reverse()
+
+
+def test_invalid_call_is_everybodys():
+    chain = Chain()
+    outer, inner = Tape(undeclared="constant"), Tape(undeclared="constant")
+    with contextlib.suppress(blasad.InvalidCallError), outer:
+        chain.annotate(outer, "A", "t")
+        with contextlib.suppress(blasad.InvalidCallError), inner:
+            chain.annotate(inner, "A")
+            gemm(chain.x, "R", "A", "B", lda=1)
+    for tape in (inner, outer):
+        with pytest.raises(blasad.InvalidCallError, match="lda"):
+            tape.reverse()
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_unseen_seed(announced):
+    """A seed that NumPy writes into an inner shadow is a write that the outer tape, which has it Duplicated, cannot
+    have seen; announced it is a constant."""
+    chain = Chain()
+    seed = chain.x["dR"]
+    array = ffi.cast("void *", seed.ctypes.data), kind(seed), 1, (4,), (8,)
+    outer = Tape(undeclared="constant")
+    with contextlib.nullcontext() if announced else pytest.raises(blasad.UnseenWriteError, match="dR"), outer:
+        chain.annotate(outer, "A B R dA dB dR", "t")
+        tape = chain.record()
+        if announced:
+            check(lib.blasad_assigned_begin(*array))
+        seed[:] = 1
+        if announced:
+            check(lib.blasad_assigned_end(*array))
+        tape.reverse()
+    if announced:
+        outer.reverse()
+        assert not chain.x["tdR"].any()
+
+
+@pytest.mark.parametrize("outer", [Reverse, Forward], ids=["reverse", "forward"])
+def test_dead_output_of_an_inner_call(outer):
+    """beta = 0 by address, as Fortran passes it: a constant to both tapes. What the output held is read by neither."""
+    chain = Chain()
+    with Tape(outer) as top:
+        chain.annotate(top, "A B R dA dB dR", "t")
+        with Tape(undeclared="error") as tape:
+            chain.annotate(tape, "A B R")
+            chain.x["R"][:] = 7
+            gemm(chain.x, "T", "A", "B", road=FORTRAN[0])
+            gemm(chain.x, "R", "T", "B", road=FORTRAN[0])
+        tape.reverse()
+    assert not tape.assumptions
+    assert not top.assumptions
