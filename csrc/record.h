@@ -119,6 +119,8 @@ struct blasad_tape {
     bl_arena values;
     bl_spill spill;
     bl_value_set seen_values; /* whole active values, to know copies of them */
+    bl_region **stale;        /* annotations whose value is not noted any more */
+    size_t stales, stale_capacity;
     bl_set returned; /* active numbers that calls wrote as one-element outputs: they may come back by value (8) */
     const void *constant[BL_MAX_SCALARS]; /* where the last constant scalars were: nobody annotated that memory */
     int constant_type;                    /* what type they had */

@@ -37,7 +37,9 @@ typedef struct bl_region {
     bool replaced;   /* by an annotation that contains it */
     bool gone;       /* and no longer in an index */
     bool contains;   /* has replaced others */
+    bool stale;      /* a call wrote a part of it: what was noted of the whole is not its value (copies.h) */
     uint32_t id;
+    struct bl_whole *whole; /* the array as it was annotated, where copies of it may be met */
     uint32_t *print;
     uint64_t *seen, *stamped; /* stamped: print is valid there (constant regions; duplicated ones always are) */
     uint64_t *moved;

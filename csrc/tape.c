@@ -283,6 +283,7 @@ BL_EXPORT int blasad_tape_free(blasad_tape *t)
     free(t->operation);
     bl_set_free(&t->returned);
     bl_values_free(&t->seen_values);
+    free(t->stale);
     free(t->chunk);
     free(t->extra);
     free(t->save);
