@@ -197,15 +197,15 @@ class Values:
         """Surely an active value if it is said where."""
         if x.size < 8:
             return
-        for key in both_orders(x):
+        for turned in (x, x.T):
+            key = turned.tobytes("C")
             self.maybe.add(key)
             if at is not None:
-                self.sure.setdefault((tuple(sorted(x.shape)) if x.ndim == 2 else None, key), set()).add(at)
+                self.sure.setdefault((turned.shape if x.ndim == 2 else None, key), set()).add(at)
 
     def whole(self, x: np.ndarray, flat: bytes) -> set[int]:
         """Where values begin of which x is a copy. `flat`: x in memory order, the only one of an array of one axis."""
-        shape = tuple(sorted(x.shape))
-        keys = {(None, flat), *((shape, key) for key in both_orders(x))}
+        keys = {(None, flat), (x.shape, x.tobytes("C"))}
         return set().union(*(self.sure.get(key, ()) for key in keys))
 
     def perhaps(self, x: np.ndarray) -> bool:
