@@ -27,7 +27,7 @@ static int add(blasad_tape *t, const bl_array *x, int shadows, const ptrdiff_t *
         bl_tape_fail(t, BLASAD_MEMORY, "no memory for the fingerprints of %s; verify=False needs none", label);
         return blasad_tape_error(t);
     }
-    if (shadows && !bl_copies_annotated(t, x))
+    if (shadows && !bl_copies_annotated(t, r, x))
         bl_out_of_memory(t);
     for (size_t i = 0; r->contains && i < t->regions.count; i++) {
         const bl_region *q = t->regions.region[i];

@@ -1,5 +1,8 @@
 #include "copies.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "blas.h"
 #include "entry.h"
 #include "fingerprint.h"
@@ -8,32 +11,96 @@
 /* Fewer numbers are equal by chance, or are all that a small program computes with. */
 enum { LEAST = 8 };
 
-bool bl_copies_annotated(blasad_tape *t, const bl_array *x)
+struct bl_whole {
+    bl_array array;
+    bl_axes axes;
+    int64_t shape[BL_MAX_AXES], strides[BL_MAX_AXES];
+};
+
+static bool note_whole(blasad_tape *t, const struct bl_whole *x)
 {
-    bl_axes a;
     uint64_t sum = 0;
     int64_t at[BL_MAX_AXES] = {0};
+    char *p = x->axes.lo;
+    do {
+        const bl_view run = bl_view_run(p, x->axes.run);
+        sum += bl_content_sum(&run, x->array.width);
+    } while (bl_axes_next(&x->axes, 0, at, &p));
+    return bl_values_note(&t->seen_values, &x->array, false, sum, t->count);
+}
+
+bool bl_copies_annotated(blasad_tape *t, bl_region *r, const bl_array *x)
+{
+    bl_axes a;
     if (bl_axes_of(x, "", &a) != BLASAD_OK || a.bytes < LEAST * x->element || x->width == 0)
         return true;
-    char *p = a.lo;
-    do {
-        const bl_view run = bl_view_run(p, a.run);
-        sum += bl_content_sum(&run, x->width);
-    } while (bl_axes_next(&a, 0, at, &p));
-    return bl_values_note(&t->seen_values, x, false, sum, t->count);
+    struct bl_whole *whole = malloc(sizeof *whole);
+    if (!whole)
+        return false;
+    whole->array = *x;
+    whole->axes = a;
+    memcpy(whole->shape, x->shape, (size_t)x->ndim * sizeof *whole->shape);
+    memcpy(whole->strides, x->strides, (size_t)x->ndim * sizeof *whole->strides);
+    whole->array.shape = whole->shape;
+    whole->array.strides = whole->strides;
+    r->whole = whole;
+    return note_whole(t, whole);
+}
+
+/* A call that writes a block makes another value of the array around it. */
+static bool grow_stale(blasad_tape *t, bl_region *r)
+{
+    if (r->stale || !r->whole)
+        return true;
+    if (!bl_grow(&t->stale, &t->stale_capacity, t->stales, sizeof *t->stale))
+        return false;
+    t->stale[t->stales++] = r;
+    r->stale = true;
+    return true;
 }
 
 void bl_copies_output(blasad_tape *t, const bl_call *c, const bl_touch *w, int i, uint64_t sum)
 {
-    int64_t shape[2];
-    bl_operand_shape(c, i, &shape[0], &shape[1]);
-    if (shape[0] * shape[1] < LEAST)
-        return;
-    const int64_t strides[2] = {c->size, c->operand[i].ld * c->size};
-    const bl_array x = {c->operand[i].base, c->width, c->width == 8 ? 3 : 2, c->size, 2, shape, strides};
-    const bl_region *r = w->region[i];
-    if (!bl_values_note(&t->seen_values, &x, r == &bl_mixed || r->window, sum, t->count))
+    const bl_view v = bl_touched_view(w, i);
+    bl_region *r = w->region[i];
+    bool good = true;
+    if (r == &bl_mixed) {
+        bl_parts parts = bl_parts_of(&t->regions, &v, c->width, false);
+        bl_region *g;
+        bl_view part;
+        while (good && bl_parts_next(&parts, &g, &part))
+            good = g->window || grow_stale(t, g);
+    } else if (r->whole && bl_view_bytes(&v) != r->whole->axes.bytes) {
+        good = grow_stale(t, r);
+    }
+    if (bl_view_bytes(&v) >= LEAST * c->size) {
+        int64_t shape[2];
+        bl_operand_shape(c, i, &shape[0], &shape[1]);
+        const int64_t strides[2] = {c->size, c->operand[i].ld * c->size};
+        const bl_array x = {c->operand[i].base, c->width, c->width == 8 ? 3 : 2, c->size, 2, shape, strides};
+        if (r == &bl_mixed || 1 << r->shift != c->width) /* the sum is not one of the call's numbers */
+            sum = bl_content_sum(&v, c->width);
+        good = good && bl_values_note(&t->seen_values, &x, r == &bl_mixed || r->window, sum, t->count);
+    }
+    if (!good)
         bl_out_of_memory(t);
+}
+
+/* Notes arrays of so many bytes again of which blocks were written. */
+static bool refresh(blasad_tape *t, int64_t bytes)
+{
+    for (size_t i = 0; i < t->stales;) {
+        bl_region *r = t->stale[i];
+        if (r->whole->axes.bytes != bytes) {
+            i++;
+            continue;
+        }
+        r->stale = false;
+        t->stale[i] = t->stale[--t->stales];
+        if (!note_whole(t, r->whole))
+            return false;
+    }
+    return true;
 }
 
 typedef struct following {
@@ -77,6 +144,10 @@ enum bl_copies_found bl_copies_look(blasad_tape *t, const bl_call *c, const bl_t
         bl_match m;
         if (bl_view_bytes(&v) < LEAST * c->size || bl_all_equal(&v, c->size))
             continue;
+        if (!refresh(t, bl_view_bytes(&v))) {
+            bl_out_of_memory(t);
+            return BL_COPIES_ERROR;
+        }
         const enum bl_match_kind kind = bl_values_find(&t->seen_values, &v, c->width, bl_content_sum(&v, c->width), &m);
         if (kind == BL_MATCH_NONE)
             continue;

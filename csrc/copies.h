@@ -4,8 +4,8 @@
 
 #include "record.h"
 
-/* A copy may be one of what an annotated array held at first. False if memory is short. */
-bool bl_copies_annotated(blasad_tape *t, const bl_array *x);
+/* A copy may be one of what an annotated array holds. False if memory is short. */
+bool bl_copies_annotated(blasad_tape *t, bl_region *r, const bl_array *x);
 /* Or of what a call left in output i, with the sum of that content. */
 void bl_copies_output(blasad_tape *t, const bl_call *c, const bl_touch *w, int i, uint64_t sum);
 

@@ -74,6 +74,7 @@ static void discard(bl_region *r)
     }
     if (r->need != &r->need_small)
         free(r->need);
+    free(r->whole);
     free(r->more);
     free(r->member);
     free(r->print);

@@ -37,7 +37,9 @@ typedef struct bl_region {
     bool replaced;   /* by an annotation that contains it */
     bool gone;       /* and no longer in an index */
     bool contains;   /* has replaced others */
+    bool stale;      /* a call wrote a part of it: what was noted of the whole is not its value (copies.h) */
     uint32_t id;
+    struct bl_whole *whole; /* the array as it was annotated, where copies of it may be met */
     uint32_t *print;
     uint64_t *seen, *stamped; /* stamped: print is valid there (constant regions; duplicated ones always are) */
     uint64_t *moved;
@@ -45,6 +47,8 @@ typedef struct bl_region {
     char *label;
     uint64_t *live, *known, *have; /* of windows */
     char *kept;
+    uint64_t *reserved;      /* blocks of `kept`, if it is in a file; else NULL */
+    size_t offset;           /* where in the file */
     char *used_lo, *used_hi; /* of a window: the part that was ever live */
     struct bl_region *twin;  /* the window of the same memory for numbers of the other width, or NULL */
 } bl_region;

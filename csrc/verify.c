@@ -118,10 +118,8 @@ uint64_t bl_left_behind(bl_region *r, const bl_view *v, bool written)
     mark_seen(r, v);
     if (!written)
         return 0;
-    if (r->duplicated || r->window) {
-        bl_prints_stamp(r, v);
-        return bl_content_sum(v, 1 << r->shift);
-    }
+    if (r->duplicated || r->window)
+        return bl_prints_stamp(r, v);
     bl_prints_drop(r, v);
     return 0;
 }

@@ -190,21 +190,23 @@ class Values:
     """Whole active values, for the recognition of copies (7). `sure` are those that active calls wrote and annotated
     arrays as they were; a copy of what active calls read may be recognized too."""
 
-    sure: set[tuple[object, bytes]] = field(default_factory=set)
+    sure: dict[tuple[object, bytes], set[int]] = field(default_factory=dict)  # and where they begin
     maybe: set[bytes] = field(default_factory=set)
 
-    def add(self, x: np.ndarray, sure: bool) -> None:
+    def add(self, x: np.ndarray, at: int | None = None) -> None:
+        """Surely an active value if it is said where."""
         if x.size < 8:
             return
-        for key in both_orders(x):
+        for turned in (x, x.T):
+            key = turned.tobytes("C")
             self.maybe.add(key)
-            if sure:
-                self.sure.add((tuple(sorted(x.shape)) if x.ndim == 2 else None, key))
+            if at is not None:
+                self.sure.setdefault((turned.shape if x.ndim == 2 else None, key), set()).add(at)
 
-    def whole(self, x: np.ndarray, flat: bytes) -> bool:
-        """`flat`: the same in memory order, the only one that an array of one axis has."""
-        shape = tuple(sorted(x.shape))
-        return (None, flat) in self.sure or any((shape, key) in self.sure for key in both_orders(x))
+    def whole(self, x: np.ndarray, flat: bytes) -> set[int]:
+        """Where values begin of which x is a copy. `flat`: x in memory order, the only one of an array of one axis."""
+        keys = {(None, flat), (x.shape, x.tobytes("C"))}
+        return set().union(*(self.sure.get(key, ()) for key in keys))
 
     def perhaps(self, x: np.ndarray) -> bool:
         return any(key in self.maybe for key in both_orders(x))
@@ -260,7 +262,7 @@ class Oracle:
         cells = list(a.array.cells())
         self.left[cells] = self.words[cells]
         if a.kind == "dup" and a.array.item == self.w:
-            self.values.add(a.array.on(self.memory), sure=True)
+            self.values.add(a.array.on(self.memory), a.array.base)
 
     # ---- small questions
 
@@ -354,9 +356,9 @@ class Oracle:
             return False
         for a, _ in self.ranges:
             if a.kind == "dup" and a.array.item == self.w:
-                self.values.add(a.array.on(self.memory), sure=False)
+                self.values.add(a.array.on(self.memory))
         whole = whole and bool(own & (~self.ended | self.changed()))
-        if whole and self.values.whole(x, flat):
+        if whole and (origins := self.values.whole(x, flat)):
             if self.program.copies == "error":
                 if self.program.verify:
                     self.fail("a copy of an active value", "ActivityError")
@@ -373,7 +375,8 @@ class Oracle:
                     self.touched |= source & self.dup
                     self.left[mine] = self.words[mine]
                     self.events.append("copy followed")
-                    if self.content(source) != then:
+                    symmetric = x.shape[0] == x.shape[1] and len(set(both_orders(x))) == 1
+                    if self.content(source) != then or len(origins) > 1 or symmetric:
                         self.may("ActivityError")
                     return True
             self.undecided = True
@@ -468,13 +471,13 @@ class Oracle:
         self.half_touched |= f.result & self.dup
         for key, at in f.at.items():
             if f.active and key in "ab" and f.reads.get(key, 0) & (self.dup | self.live) and at.size >= 8:
-                self.values.add(self.operand(call, f, key), sure=False)
+                self.values.add(self.operand(call, f, key))
         if f.active and f.writes:
             if f.at["c"].size == 1:
                 cell = int(f.at["c"][0, 0])
                 x = self.memory[cell : cell + width(call.letter)].tolist()
                 self.returned.add(self.number(call, complex(*x)))
-            self.values.add(self.operand(call, f, "c"), sure=True)
+            self.values.add(self.operand(call, f, "c"), call.c)
         self.calls += 1
         return None
 
@@ -541,7 +544,7 @@ class Oracle:
         x = self.words[sorted(step.cells)]
         if self.w == 2:
             x = x.view(np.dtype([("re", x.dtype), ("im", x.dtype)]))
-        self.values.add(x, sure=True)
+        self.values.add(x, step.source[0])
 
     # ---- the end
 
