@@ -477,7 +477,7 @@ int bl_operation_adjoint(blasad_tape *t, const bl_record *r, const bl_path *to)
             const operand *x = &o->operand[i];
             if (r->active)
                 fetch(t, to, x, SHADOW, b, shadow);
-            o->pointers[o->n_in + i] = shadow + x->first;
+            o->pointers[operands(o) + i - o->n_in] = shadow + x->first;
             shadow += round_up(x->axes.span);
         }
         memset(o->results, 0, (size_t)operands(o) * sizeof *o->results);
