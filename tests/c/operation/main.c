@@ -1,5 +1,5 @@
-/* Operations of the program's own: what their functions are given and what is done with what they return, in both modes,
- * in place and not, on strided arrays and memory of any owner, with batches, under outer tapes, and failing.
+/* Operations of the program's own: what their functions are given and what is done with what they return, in both
+ * modes, in place and not, on strided arrays and memory of any owner, with batches, under outer tapes, and failing.
  * Contract: 7, 10, 11. */
 #include "../check.h"
 
@@ -278,7 +278,8 @@ static void goes_wrong(int mode, enum wrong how)
         if (how == INACTIVE)
             CHECK(dy[0][place(&s.out, e)] == 0);
         else if (how != FAILING)
-            CHECK(dy[0][place(&s.out, e)] == 0.5 + place(&s.out, e) && dx[0][place(&s.in, e)] == seed_x[0][place(&s.in, e)]);
+            CHECK(dy[0][place(&s.out, e)] == 0.5 + place(&s.out, e) &&
+                  dx[0][place(&s.in, e)] == seed_x[0][place(&s.in, e)]);
     }
     CHECK_OK(blasad_tape_free(t));
     CHECK(s.done == (how != ABANDONED), "%d", s.done);
@@ -340,7 +341,7 @@ static int scaled_vjp(void *self, int shadow, void *const *in, void *const *out,
 
 static void nested(int mode, bool plain, int options)
 {
-    double f = 3, v[2] = {5, 7}, r[2], df = 0, dv[2] = {0}, dr[2] = {2, -1};                /* the inner tape */
+    double f = 3, v[2] = {5, 7}, r[2], df = 0, dv[2] = {0}, dr[2] = {2, -1};              /* the inner tape */
     double tf = 0.5, tv[2] = {0.25, 4}, tr[2] = {0}, tdf = 0, tdv[2] = {0}, tdr[2] = {0}; /* the outer one */
     scaled s = {.plain = plain, .shape = 2};
     blasad_tape *outer = blasad_tape_new(mode, options), *inner = blasad_tape_new(BLASAD_REVERSE, options);
