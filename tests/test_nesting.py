@@ -259,6 +259,66 @@ def test_opened_late_about_something_else(mode):
         assert np.array_equal(chain.x["dV"], 0.5 * seed)
 
 
+@pytest.mark.parametrize("late", ["operand", "alpha", "beta"])
+@pytest.mark.parametrize("annotated", [True, False], ids=["const", "undeclared"])
+def test_opened_too_late_about_a_constant(late, annotated):
+    """What the recording took for constant is memory of the recording: the adjoints have its values in them."""
+    chain = Chain()
+    x = chain.x
+    with Tape(undeclared="constant") as tape:
+        chain.annotate(tape, "A R")
+        for n in ("B", "V", "T") if annotated else ():
+            tape.const(x[n], name=n)
+        gemm(x, "R", "A", "B", alpha="V[1]", beta="T[2]", road=FORTRAN[0])
+    before = chain.bytes()
+    with Tape(undeclared="constant") as outer:
+        outer.duplicated(x[{"operand": "B", "alpha": "V", "beta": "T"}[late]], np.zeros(4))
+        with pytest.raises(blasad.TapeError, match="opened after"):
+            tape.reverse()
+    assert chain.bytes() == before
+
+
+@pytest.mark.parametrize("outer", [Reverse, Forward], ids=["reverse", "forward"])
+def test_opened_late_about_what_lies_between(outer):
+    """Memory is elements: what lies between those of the recording is nobody's business."""
+    block = np.linspace(0.1, 1, 40)
+    x = {n: block[8 * i : 8 * i + 4] for i, n in enumerate(["S", "A", "T", "R"])}
+    gaps = [block[8 * i + 4 : 8 * i + 8] for i in range(4)]
+    pairs, shadow = np.linspace(1, 2, 16), np.zeros(16)
+    with Tape(undeclared="constant") as tape:
+        tape.duplicated(x["A"], np.ones(4))
+        tape.duplicated(x["R"], np.ones(4))
+        tape.duplicated(pairs[::2], shadow[::2])
+        gemm(x, "S", "A", "A")
+        gemm(x, "T", "S", "A")
+        gemm(x, "R", "T", "S")
+        gemm({"A": pairs, "R": x["R"]}, "R", "A", "A", order=1, ldb=2, beta=1.0)
+    with Tape(outer, undeclared="constant") as late:
+        for gap in gaps:
+            late.duplicated(gap, np.zeros(4))
+        for y in (pairs, shadow):
+            late.duplicated(y[1::2], np.zeros(16)[1::2])
+        tape.reverse()
+    assert shadow[0] == 2 * pairs[0]
+
+
+def test_replayed_when_the_outer_tape_has_ended():
+    """Then it is first order, and so is the outer tape, which has seen the program and what the inner one kept."""
+    chain = Chain()
+    want = chain.gradient()
+    with Tape(undeclared="constant") as outer:
+        chain.annotate(outer, "A B R", "t")
+        tape = chain.record()
+    seeds = {n: chain.x[n].copy() for n in ("tA", "tB", "tR")}
+    outer.reverse()
+    tape.reverse()
+    assert all(np.array_equal(chain.x[n], want[n]) for n in ("dA", "dB", "dR"))
+    for n, seed in seeds.items():
+        chain.x[f"d{n[1:]}"][:] = seed
+    tape.reverse()
+    assert all(np.array_equal(chain.x[f"d{n[1:]}"], chain.x[n]) for n in seeds)
+
+
 def test_opened_inside_and_replayed_inside():
     """The order of opening counts: a tape that was opened inside another one is replayed under it."""
     chain = Chain()
