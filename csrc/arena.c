@@ -73,37 +73,67 @@ bool bl_grow(void *array, size_t *capacity, size_t count, size_t size)
     return true;
 }
 
+/* A block of `bytes` for what is asked for now, or more for what comes. */
+static void *new_block(bl_arena *a, size_t *bytes, int *from)
+{
+    const bool small = *bytes <= BL_CHUNK / 2;
+    if (a->spill && a->taken + *bytes > a->limit) {
+        size_t offset;
+        *bytes = small ? (size_t)BL_CHUNK : (*bytes + BL_SPILL_BLOCK - 1) & ~(size_t)(BL_SPILL_BLOCK - 1);
+        *from = BL_FILE;
+        void *p = bl_spill_map(a->spill, *bytes, BL_CHUNK, &offset);
+        if (p && !bl_spill_reserve(a->spill, offset, *bytes)) {
+            munmap(p, *bytes);
+            p = NULL;
+        }
+        return p;
+    }
+    *from = small ? BL_POOLED : BL_HEAP;
+    if (!small)
+        return aligned_alloc(64, *bytes);
+    *bytes = BL_CHUNK;
+    return bl_chunk_take();
+}
+
 void *bl_arena_take(bl_arena *a, size_t bytes)
 {
     bytes = (bytes + 63) & ~(size_t)63;
-    if (a->at && bytes <= (size_t)(a->end - a->at)) {
-        char *p = a->at;
-        a->at += bytes;
-        return p;
+    const bool fits = a->at && bytes <= (size_t)(a->end - a->at);
+    const bool spilling =
+        a->spill && a->taken + bytes > a->limit && !(a->count && a->block[a->count - 1].from == BL_FILE);
+    if (!fits || spilling) {
+        size_t size = bytes;
+        int from;
+        if (!bl_grow(&a->block, &a->capacity, a->count, sizeof *a->block))
+            return NULL;
+        char *p = new_block(a, &size, &from);
+        if (!p)
+            return NULL;
+        a->block[a->count].from = from;
+        a->block[a->count].bytes = size;
+        a->block[a->count++].memory = p;
+        if (bytes > BL_CHUNK / 2) {
+            a->taken += bytes;
+            return p;
+        }
+        a->at = p;
+        a->end = p + size;
     }
-    if (!bl_grow(&a->block, &a->capacity, a->count, sizeof *a->block))
-        return NULL;
-    bool small = bytes <= BL_CHUNK / 2;
-    char *p = small ? bl_chunk_take() : aligned_alloc(64, bytes);
-    if (!p)
-        return NULL;
-    a->block[a->count].is_chunk = small;
-    a->block[a->count].bytes = small ? BL_CHUNK : bytes;
-    a->block[a->count++].memory = p;
-    if (small) {
-        a->at = p + bytes;
-        a->end = p + BL_CHUNK;
-    }
+    char *p = a->at;
+    a->at += bytes;
+    a->taken += bytes;
     return p;
 }
 
 void bl_arena_free(bl_arena *a)
 {
     for (size_t i = 0; i < a->count; i++) {
-        if (a->block[i].is_chunk)
+        if (a->block[i].from == BL_POOLED)
             bl_chunk_give(a->block[i].memory);
-        else
+        else if (a->block[i].from == BL_HEAP)
             free(a->block[i].memory);
+        else
+            munmap(a->block[i].memory, a->block[i].bytes);
     }
     free(a->block);
     *a = (bl_arena){0};

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "spill.h"
+
 enum { BL_CHUNK = 2 << 20 };
 
 /* BL_CHUNK bytes of unspecified content, or NULL. */
@@ -26,10 +28,12 @@ typedef struct bl_arena {
     struct {
         void *memory;
         size_t bytes;
-        bool is_chunk;
+        enum { BL_HEAP, BL_POOLED, BL_FILE } from;
     } *block;
     size_t count, capacity;
     char *at, *end;
+    bl_spill *spill; /* where blocks come from when `limit` bytes were taken; NULL: never */
+    size_t limit, taken;
 } bl_arena;
 
 /* `bytes` bytes, aligned to 64; NULL if memory is short. */

@@ -10,6 +10,7 @@ static inline void begin(bl_call *c, const bl_path *to, int routine, int type)
     c->row_major = false;
     c->symbol = to->symbol;
     c->backend = to->backend;
+    c->frame = NULL;
     c->caller = NULL;
 }
 

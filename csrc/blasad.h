@@ -59,7 +59,8 @@ blasad_tape *blasad_tape_new(int mode, int options);
 int blasad_tape_start(blasad_tape *tape);
 /* Both at once; NULL on failure. */
 blasad_tape *blasad_tape_open(int mode);
-/* Saved values beyond so many bytes go to a temporary file (6); before the tape starts. SIZE_MAX: never. */
+/* Saved values beyond so many bytes go to a temporary file (6), in TMPDIR or /tmp; those of undeclared memory always,
+ * once there is a limit. Before the tape starts. SIZE_MAX: no limit. Such a tape cannot go on in a child of fork. */
 int blasad_tape_limit(blasad_tape *tape, size_t bytes);
 /* Ends recording; returns the first error that was found while recording, if there was one (11). */
 int blasad_tape_close_recording(blasad_tape *tape);

@@ -56,6 +56,7 @@ typedef struct bl_call {
     char flag[BL_MAX_FLAGS];
     uint16_t symbol;
     const struct bl_backend *backend; /* the BLAS that serves it, and its adjoint */
+    const void *frame;                /* of the entry: stack below it belongs to nobody; NULL as the caller */
     const void *caller;               /* return address, NULL for calls that rules make */
     int64_t dim[BL_MAX_DIMS];
     bl_scalar scalar[BL_MAX_SCALARS];

@@ -57,16 +57,17 @@ static inline __attribute__((always_inline)) enum bl_next bl_tell(bl_call *c, co
     c->symbol = g->symbol;
     c->backend = g->backend;
     c->spliced = false;
+    c->frame = __builtin_frame_address(0); /* inlined: the entry's */
     if (layout && g->real && top && !top->below && !bl_thread_state.inside &&
         atomic_load_explicit(&bl_armed, memory_order_relaxed) == 1) {
         const enum bl_seen seen = top->before(top, c);
         if (seen != BL_ILLEGAL) {
             top->wants_after = seen == BL_SEEN_AFTER;
-            bl_thread_state.inside = __builtin_frame_address(0); /* inlined: the entry's */
+            bl_thread_state.inside = c->frame;
             return seen == BL_SEEN_AFTER ? BL_CALL_AFTER : BL_CALL;
         }
     }
-    return bl_enter(c, g, layout, __builtin_frame_address(0));
+    return bl_enter(c, g, layout, c->frame);
 }
 
 static inline char bl_flag_fortran(const char *flag)

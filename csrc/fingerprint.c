@@ -7,28 +7,20 @@
 #    include <immintrin.h>
 #endif
 
-/* 64 bits of 64 or 32, one to one: fmix64 of MurmurHash3 (Appleby) with factors of 32 bits, by which vectors can
- * multiply, and a start, so that simple numbers have as many bits to mix as others. The folds between the products keep
- * sums of mixed numbers from following sums of the numbers. */
-#define MIX_START UINT64_C(0xC2B2AE3D27D4EB4F)
-#define MIX_1 UINT64_C(0x9E3779B1)
-#define MIX_2 UINT64_C(0x85EBCA77)
-
-static inline uint64_t mix(uint64_t x)
-{
-    x ^= MIX_START;
-    x = (x ^ x >> 32) * MIX_1;
-    x = (x ^ x >> 32) * MIX_2;
-    return x ^ x >> 32;
-}
-
 /* ---- in C, as the compiler vectorises it */
 
-static inline void stamp_run_plain(uint32_t *restrict print, const char *p, size_t n, int shift)
+static inline uint64_t add_run_plain(uint64_t sum, bool stamp, uint32_t *restrict print, const char *p, size_t n,
+                                     int shift)
 {
-    for (size_t i = 0; i < n; i++)
-        print[i] = bl_print_of(p + (i << shift), shift);
+    for (size_t i = 0; i < n; i++, p += 1 << shift) {
+        if (stamp)
+            print[i] = bl_print_of(p, shift);
+        sum += bl_summand_at(p, shift);
+    }
+    return sum;
 }
+
+static inline uint64_t total_plain(uint64_t sum) { return sum; }
 
 static inline uint32_t differ_run_plain(uint32_t d, const uint32_t *print, const char *p, size_t n, int shift)
 {
@@ -39,17 +31,10 @@ static inline uint32_t differ_run_plain(uint32_t d, const uint32_t *print, const
 
 static inline bool differs_plain(uint32_t d) { return d; }
 
-static inline uint64_t sum_run_plain(const char *p, size_t n, int width)
-{
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n; i++, p += width)
-        sum += mix(width == 8 ? bl_load8(p) : bl_load4(p));
-    return sum;
-}
-
 #define NAME(x) x##_plain
 #define TARGET
 #define DIFF uint32_t
+#define SUM uint64_t
 #include "fingerprint.inc.c"
 
 /* ---- AVX2: the last units of a run are done again with some before them, and not one by one */
@@ -57,44 +42,108 @@ static inline uint64_t sum_run_plain(const char *p, size_t n, int width)
 #ifdef __x86_64__
 #    define AVX2 __attribute__((target("avx2")))
 
-AVX2 static inline __m256i eight_prints(const char *p, int shift)
+/* Prints, not yet in the order of the units, and what bl_summand wants beside them. */
+typedef struct eight {
+    __m256i print, high;
+} eight;
+
+typedef struct four {
+    __m128i print, high;
+} four;
+
+AVX2 static inline eight load_eight(const char *p, int shift)
 {
     const __m256i a = _mm256_loadu_si256((const __m256i *)p);
     if (shift == 2)
-        return a;
+        return (eight){a, a};
     const __m256 fa = _mm256_castsi256_ps(a), fb = _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)p + 1));
     const __m256i low = _mm256_castps_si256(_mm256_shuffle_ps(fa, fb, 0x88)); /* units 0 1 4 5, 2 3 6 7 */
     const __m256i high = _mm256_castps_si256(_mm256_shuffle_ps(fa, fb, 0xDD));
     const __m256i y = _mm256_mullo_epi32(low, _mm256_set1_epi32((int)BL_PRINT_FACTOR));
-    return _mm256_permute4x64_epi64(_mm256_xor_si256(high, y), 0xD8);
+    return (eight){_mm256_xor_si256(high, y), high};
 }
 
-AVX2 static inline __m128i four_prints(const char *p, int shift)
+/* From the order of load_eight to that of the units, and back. */
+AVX2 static inline __m256i reorder(__m256i x, int shift) { return shift == 3 ? _mm256_permute4x64_epi64(x, 0xD8) : x; }
+
+AVX2 static inline __m256i eight_prints(const char *p, int shift) { return reorder(load_eight(p, shift).print, shift); }
+
+AVX2 static inline four load_four(const char *p, int shift)
 {
     const __m128i a = _mm_loadu_si128((const __m128i *)p);
     if (shift == 2)
-        return a;
+        return (four){a, a};
     const __m128 fa = _mm_castsi128_ps(a), fb = _mm_castsi128_ps(_mm_loadu_si128((const __m128i *)p + 1));
     const __m128i low = _mm_castps_si128(_mm_shuffle_ps(fa, fb, 0x88));
     const __m128i high = _mm_castps_si128(_mm_shuffle_ps(fa, fb, 0xDD));
     const __m128i y = _mm_mullo_epi32(low, _mm_set1_epi32((int)BL_PRINT_FACTOR));
-    return _mm_xor_si128(high, y);
+    return (four){_mm_xor_si128(high, y), high};
 }
 
-AVX2 static inline void stamp_run_avx2(uint32_t *print, const char *p, size_t n, int shift)
+/* bl_summand of each print that `keep` has all bits of, added in four places. */
+AVX2 static inline __m256i add_eight(__m256i sum, eight u, __m256i keep)
+{
+    const __m256i first = _mm256_set1_epi32(BL_SUM_HIGH1 << 16 | BL_SUM_LOW1);
+    const __m256i second = _mm256_set1_epi32(BL_SUM_HIGH2 << 16 | BL_SUM_LOW2);
+    const __m256i once = _mm256_xor_si256(_mm256_madd_epi16(u.print, first), _mm256_set1_epi32((int)BL_SUM_FLIP));
+    const __m256i folded = _mm256_xor_si256(once, _mm256_srli_epi32(once, 15));
+    const __m256i x = _mm256_and_si256(_mm256_madd_epi16(folded, second), keep);
+    const __m256i y = _mm256_add_epi32(x, u.high);
+    const __m256i x1 = _mm256_srli_epi64(x, 32), y1 = _mm256_srli_epi64(y, 32);
+    sum = _mm256_add_epi64(sum, _mm256_mul_epu32(x, y));
+    return _mm256_add_epi64(sum, _mm256_mul_epu32(x1, y1));
+}
+
+AVX2 static inline __m256i add_four(__m256i sum, four u, __m128i keep)
+{
+    const eight wide = {_mm256_castsi128_si256(u.print), _mm256_castsi128_si256(u.high)};
+    return add_eight(sum, wide, _mm256_zextsi128_si256(keep));
+}
+
+/* Read from keep_last + n % 8: all bits of the last n % 8 of eight. */
+static const int32_t keep_last[16] = {0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1};
+
+AVX2 static inline __m256i add_run_avx2(__m256i sum, bool stamp, uint32_t *print, const char *p, size_t n, int shift)
 {
     if (n >= 8) {
-        for (size_t i = 0; i + 8 <= n; i += 8)
-            _mm256_storeu_si256((__m256i *)(print + i), eight_prints(p + (i << shift), shift));
-        if (n % 8)
-            _mm256_storeu_si256((__m256i *)(print + n - 8), eight_prints(p + ((n - 8) << shift), shift));
+        const __m256i all = _mm256_set1_epi32(-1);
+        for (size_t i = 0; i + 8 <= n; i += 8) {
+            const eight u = load_eight(p + (i << shift), shift);
+            if (stamp)
+                _mm256_storeu_si256((__m256i *)(print + i), reorder(u.print, shift));
+            sum = add_eight(sum, u, all);
+        }
+        if (n % 8) {
+            const eight u = load_eight(p + ((n - 8) << shift), shift);
+            const __m256i keep = _mm256_loadu_si256((const __m256i *)(keep_last + n % 8));
+            if (stamp)
+                _mm256_storeu_si256((__m256i *)(print + n - 8), reorder(u.print, shift));
+            sum = add_eight(sum, u, reorder(keep, shift));
+        }
     } else if (n >= 4) {
-        _mm_storeu_si128((__m128i *)print, four_prints(p, shift));
-        _mm_storeu_si128((__m128i *)(print + n - 4), four_prints(p + ((n - 4) << shift), shift));
+        const four u = load_four(p, shift), w = load_four(p + ((n - 4) << shift), shift);
+        if (stamp) {
+            _mm_storeu_si128((__m128i *)print, u.print);
+            _mm_storeu_si128((__m128i *)(print + n - 4), w.print);
+        }
+        sum = add_four(sum, u, _mm_set1_epi32(-1));
+        sum = add_four(sum, w, _mm_loadu_si128((const __m128i *)(keep_last + n)));
     } else {
-        for (size_t i = 0; i < n; i++)
-            print[i] = bl_print_of(p + (i << shift), shift);
+        uint64_t few = 0;
+        for (size_t i = 0; i < n; i++, p += 1 << shift) {
+            if (stamp)
+                print[i] = bl_print_of(p, shift);
+            few += bl_summand_at(p, shift);
+        }
+        sum = _mm256_add_epi64(sum, _mm256_set_epi64x(0, 0, 0, (int64_t)few));
     }
+    return sum;
+}
+
+AVX2 static inline uint64_t total_avx2(__m256i sum)
+{
+    const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    return (uint64_t)_mm_cvtsi128_si64(two) + (uint64_t)_mm_extract_epi64(two, 1);
 }
 
 AVX2 static inline __m256i or_eight(__m256i d, const uint32_t *print, const char *p, int shift)
@@ -105,7 +154,7 @@ AVX2 static inline __m256i or_eight(__m256i d, const uint32_t *print, const char
 
 AVX2 static inline __m128i xor_four(const uint32_t *print, const char *p, int shift)
 {
-    return _mm_xor_si128(_mm_loadu_si128((const __m128i *)print), four_prints(p, shift));
+    return _mm_xor_si128(_mm_loadu_si128((const __m128i *)print), load_four(p, shift).print);
 }
 
 AVX2 static inline __m256i differ_run_avx2(__m256i d, const uint32_t *print, const char *p, size_t n, int shift)
@@ -128,35 +177,10 @@ AVX2 static inline __m256i differ_run_avx2(__m256i d, const uint32_t *print, con
 
 AVX2 static inline bool differs_avx2(__m256i d) { return !_mm256_testz_si256(d, d); }
 
-/* (x ^ x >> 32) * factor */
-AVX2 static inline __m256i mix_step(__m256i x, uint64_t factor)
-{
-    const __m256i f = _mm256_set1_epi64x((int64_t)factor), high = _mm256_srli_epi64(x, 32);
-    const __m256i product = _mm256_mul_epu32(_mm256_xor_si256(x, high), f);
-    return _mm256_add_epi64(product, _mm256_slli_epi64(_mm256_mul_epu32(high, f), 32));
-}
-
-AVX2 static inline uint64_t sum_run_avx2(const char *p, size_t n, int width)
-{
-    const __m256i start = _mm256_set1_epi64x((int64_t)MIX_START);
-    __m256i sum = _mm256_setzero_si256();
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4, p += 4 * width) {
-        __m256i x = width == 8 ? _mm256_loadu_si256((const __m256i *)p)
-                               : _mm256_cvtepu32_epi64(_mm_loadu_si128((const __m128i *)p));
-        x = mix_step(mix_step(_mm256_xor_si256(x, start), MIX_1), MIX_2);
-        sum = _mm256_add_epi64(sum, _mm256_xor_si256(x, _mm256_srli_epi64(x, 32)));
-    }
-    const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-    uint64_t total = (uint64_t)_mm_cvtsi128_si64(two) + (uint64_t)_mm_extract_epi64(two, 1);
-    for (; i < n; i++, p += width)
-        total += mix(width == 8 ? bl_load8(p) : bl_load4(p));
-    return total;
-}
-
 #    define NAME(x) x##_avx2
 #    define TARGET AVX2
 #    define DIFF __m256i
+#    define SUM __m256i
 #    include "fingerprint.inc.c"
 #endif
 
@@ -255,8 +279,26 @@ char *bl_prints_search(bl_region *r, const bl_view *v)
     return bad;
 }
 
+static bool all_set(const uint64_t *bits, size_t from, size_t to)
+{
+    const size_t last = (to - 1) / 64;
+    size_t word = from / 64;
+    if (word == last)
+        return !(~bits[word] & bl_mask(from % 64, to - word * 64));
+    if (~bits[word] & bl_mask(from % 64, 64))
+        return false;
+    while (++word < last)
+        if (~bits[word])
+            return false;
+    return !(~bits[last] & bl_mask(0, to - last * 64));
+}
+
 char *bl_prints_check_bits(const bl_region *r, const uint64_t *which, size_t from, size_t to)
 {
+    if (from >= to)
+        return NULL;
+    if (all_set(which, from, to)) /* most often */
+        return changed(r, from, to);
     char *bad = NULL;
     for (size_t u = bl_bits_next(which, from, to, 0); u < to && !bad;) {
         const size_t end = bl_bits_next(which, u, to, ~UINT64_C(0));

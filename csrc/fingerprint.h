@@ -9,24 +9,24 @@ bool bl_prints_begin(bl_region *r);
 /* A region takes the place of `part`, which lies in it and was stamped before: a write since then must not go
  * unnoticed. */
 void bl_prints_inherit(bl_region *r, const bl_region *part);
-/* Takes the fingerprints of v's elements, which r owns. */
-static inline void bl_prints_stamp(bl_region *r, const bl_view *v);
+/* Takes the fingerprints of v's elements, which r owns. Returns their bl_content_sum for numbers of a unit's width. */
+static inline uint64_t bl_prints_stamp(bl_region *r, const bl_view *v);
 /* The first element of v that changed since its last fingerprint, or NULL. Constant elements that have none get one. */
 static inline char *bl_prints_check(bl_region *r, const bl_view *v);
 /* The same for the units from..to-1 whose bit is set in `which`. */
 char *bl_prints_check_bits(const bl_region *r, const uint64_t *which, size_t from, size_t to);
 /* A recorded write to constant memory: the next needed read takes new fingerprints. */
 void bl_prints_drop(bl_region *r, const bl_view *v);
-/* A sum over the numbers of v, of `width` (4 or 8) bytes each: the same for views that hold the same numbers in any
- * order. One changed number always changes it, several almost always. */
+/* A sum over the numbers of v, of `width` (4 or 8) bytes each, modulo 2^64: the same for views that hold the same
+ * numbers in any order, and the sum of those of v's parts. Other numbers have another but by chance, below 2^-48. */
 static inline uint64_t bl_content_sum(const bl_view *v, int width);
 
 /* ---- the loops over units, by what the processor has */
 
 typedef struct bl_prints_set {
-    void (*stamp)(uint32_t *print, const char *p, size_t units, int shift);
+    uint64_t (*stamp)(uint32_t *print, const char *p, size_t units, int shift);    /* returns the content sum */
     bool (*differ)(const uint32_t *print, const char *p, size_t units, int shift); /* some are not as stamped */
-    void (*stamp_columns)(const bl_region *r, const bl_view *v);
+    uint64_t (*stamp_columns)(const bl_region *r, const bl_view *v);
     bool (*differ_columns)(const bl_region *r, const bl_view *v);
     uint64_t (*sum)(const bl_view *v, int width);
 } bl_prints_set;
@@ -64,16 +64,40 @@ static inline uint32_t bl_print_of(const char *p, int shift)
     return (uint32_t)(x >> 32) ^ (uint32_t)x * BL_PRINT_FACTOR;
 }
 
-static inline void bl_prints_stamp(bl_region *r, const bl_view *v)
+/* Factors of the lower and the upper 16 bits, both signed, in two rounds; odd, below 2^15. */
+enum { BL_SUM_LOW1 = 0x6A09, BL_SUM_HIGH1 = 0x79B1, BL_SUM_LOW2 = 0x5BE1, BL_SUM_HIGH2 = 0x6F4D };
+#define BL_SUM_FLIP UINT32_C(0xB5297A4D)
+
+static inline uint32_t bl_halves(uint32_t x, int32_t low, int32_t high)
+{
+    return (uint32_t)((int16_t)(x & 0xFFFF) * low + (int16_t)(x >> 16) * high);
+}
+
+/* What a number adds to content sums, by its print and its upper half (of 4 bytes: itself). The first round takes
+ * simple numbers, whose few bits are at the top, to all bits; the fold before the second one keeps sums from
+ * following sums of the numbers. Two prints that agree after both go with other upper halves. */
+static inline uint64_t bl_summand(uint32_t print, uint32_t high)
+{
+    const uint32_t once = bl_halves(print, BL_SUM_LOW1, BL_SUM_HIGH1) ^ BL_SUM_FLIP;
+    const uint32_t x = bl_halves(once ^ once >> 15, BL_SUM_LOW2, BL_SUM_HIGH2);
+    return (uint64_t)x * (uint32_t)(x + high);
+}
+
+static inline uint64_t bl_summand_at(const char *p, int shift)
+{
+    return bl_summand(bl_print_of(p, shift), bl_load4(shift == 3 ? p + 4 : p));
+}
+
+static inline uint64_t bl_prints_stamp(bl_region *r, const bl_view *v)
 {
     uint32_t *print = r->print + bl_unit(r, v->base);
     const size_t units = (size_t)v->column >> r->shift;
     if (v->columns != 1)
-        bl_prints.stamp_columns(r, v);
-    else if (units == 1)
-        *print = bl_print_of(v->base, r->shift);
-    else
-        bl_prints.stamp(print, v->base, units, r->shift);
+        return bl_prints.stamp_columns(r, v);
+    if (units != 1)
+        return bl_prints.stamp(print, v->base, units, r->shift);
+    *print = bl_print_of(v->base, r->shift);
+    return bl_summand_at(v->base, r->shift);
 }
 
 /* Whether some element of v, all of which have fingerprints, changed. */
@@ -95,6 +119,11 @@ static inline char *bl_prints_check(bl_region *r, const bl_view *v)
     return r->duplicated && !bl_prints_differ(r, v) ? NULL : bl_prints_search(r, v);
 }
 
-static inline uint64_t bl_content_sum(const bl_view *v, int width) { return bl_prints.sum(v, width); }
+static inline uint64_t bl_content_sum(const bl_view *v, int width)
+{
+    if (v->columns == 1 && v->column == width)
+        return bl_summand_at(v->base, width == 8 ? 3 : 2);
+    return bl_prints.sum(v, width);
+}
 
 #endif

@@ -1,13 +1,12 @@
-/* The loops of one set of instructions; included by fingerprint.c for each, which defines NAME(x), TARGET, the type
- * DIFF and, inlined: stamp_run, differ_run, differs and sum_run. The loop over columns is compiled with them: a view of
- * many small columns is one call. */
+/* The loops of one set of instructions; included by fingerprint.c for each, which defines NAME(x), TARGET, the
+ * types DIFF and SUM and, inlined: differ_run, differs, add_run (with `stamp`, it stores the prints, too) and total.
+ * The loop over columns is compiled with them: a view of many small columns is one call. */
 
-TARGET static void NAME(stamp)(uint32_t *print, const char *p, size_t units, int shift)
+TARGET static uint64_t NAME(stamp)(uint32_t *print, const char *p, size_t units, int shift)
 {
-    if (shift == 3)
-        NAME(stamp_run)(print, p, units, 3);
-    else
-        NAME(stamp_run)(print, p, units, 2);
+    const SUM none = {0};
+    return NAME(total)(shift == 3 ? NAME(add_run)(none, true, print, p, units, 3)
+                                  : NAME(add_run)(none, true, print, p, units, 2));
 }
 
 TARGET static bool NAME(differ)(const uint32_t *print, const char *p, size_t units, int shift)
@@ -17,18 +16,20 @@ TARGET static bool NAME(differ)(const uint32_t *print, const char *p, size_t uni
                                     : NAME(differ_run)(none, print, p, units, 2));
 }
 
-TARGET static void NAME(stamp_columns)(const bl_region *r, const bl_view *v)
+TARGET static uint64_t NAME(stamp_columns)(const bl_region *r, const bl_view *v)
 {
     const size_t units = (size_t)v->column >> r->shift;
     const ptrdiff_t step = v->stride >> r->shift;
     uint32_t *print = r->print + bl_unit(r, v->base);
     const char *p = v->base;
+    SUM sum = {0};
     if (r->shift == 3)
         for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step)
-            NAME(stamp_run)(print, p, units, 3);
+            sum = NAME(add_run)(sum, true, print, p, units, 3);
     else
         for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step)
-            NAME(stamp_run)(print, p, units, 2);
+            sum = NAME(add_run)(sum, true, print, p, units, 2);
+    return NAME(total)(sum);
 }
 
 TARGET static bool NAME(differ_columns)(const bl_region *r, const bl_view *v)
@@ -51,16 +52,17 @@ TARGET static uint64_t NAME(sum)(const bl_view *v, int width)
 {
     const size_t units = (size_t)v->column / (size_t)width;
     const char *p = v->base;
-    uint64_t sum = 0;
+    SUM sum = {0};
     if (width == 8)
         for (int64_t j = v->columns; j > 0; j--, p += v->stride)
-            sum += NAME(sum_run)(p, units, 8);
+            sum = NAME(add_run)(sum, false, NULL, p, units, 3);
     else
         for (int64_t j = v->columns; j > 0; j--, p += v->stride)
-            sum += NAME(sum_run)(p, units, 4);
-    return sum;
+            sum = NAME(add_run)(sum, false, NULL, p, units, 2);
+    return NAME(total)(sum);
 }
 
 #undef NAME
 #undef TARGET
 #undef DIFF
+#undef SUM

@@ -1,9 +1,50 @@
 #include "life.h"
 
+#include <pthread.h>
+
 #include "entry.h"
 #include "tape.h"
 
 /* A recorded call leaves values in a window: known ones, which are active or not. */
+/* This thread's stack; asking the system for it costs a lot. */
+static _Thread_local uintptr_t stack_lo, stack_hi;
+
+static bool on_stack(uintptr_t p)
+{
+    if (!stack_hi) {
+        pthread_attr_t attributes;
+        void *lo;
+        size_t bytes;
+        stack_hi = 1; /* not known: nothing is on it */
+        if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+            if (pthread_attr_getstack(&attributes, &lo, &bytes) == 0) {
+                stack_lo = (uintptr_t)lo;
+                stack_hi = stack_lo + bytes;
+            }
+            pthread_attr_destroy(&attributes);
+        }
+    }
+    return p >= stack_lo && p < stack_hi;
+}
+
+void bl_stack_left(blasad_tape *t, uintptr_t frame)
+{
+    if (!on_stack(frame) || !bl_is_mine(t)) /* a coroutine's stack is somewhere else */
+        return;
+    char *low = (char *)t->stack_low, *end = (char *)frame;
+    bl_tape_forget(&t->layer, low, end);
+    t->stack_low = UINTPTR_MAX;
+    for (size_t i = 0; i < t->regions.windows; i++) {
+        const bl_region *g = t->regions.window[i];
+        if (!g->used_lo || end >= g->used_hi || end < g->lo)
+            continue;
+        const size_t to = bl_unit(g, g->used_hi - 1) + 1, next = bl_bits_next(g->live, bl_unit(g, end), to, 0);
+        const uintptr_t at = (uintptr_t)g->lo + (next << g->shift);
+        if (next < to && on_stack(at) && at < t->stack_low)
+            t->stack_low = at;
+    }
+}
+
 bool bl_window_mark(blasad_tape *t, bl_region *g, const bl_view *part, bool live)
 {
     const size_t from = bl_unit(g, part->base), to = from + ((size_t)part->column >> g->shift);
@@ -21,6 +62,8 @@ bool bl_window_mark(blasad_tape *t, bl_region *g, const bl_view *part, bool live
     if (live || bl_live_any(g, from, to))
         bl_live_set(g, from, to, live);
     g->lived |= live;
+    if (live && (uintptr_t)part->base < t->stack_low && on_stack((uintptr_t)part->base))
+        t->stack_low = (uintptr_t)part->base;
     for (int i = 0; live && i < BL_MAX_SCALARS; i++)
         if ((const char *)t->constant[i] >= part->base && (const char *)t->constant[i] < part->end)
             t->constant[i] = NULL;

@@ -7,6 +7,8 @@
 
 /* A recorded call leaves values in a part of a window: known ones, active or not. False if memory is short. */
 bool bl_window_mark(blasad_tape *t, bl_region *g, const bl_view *part, bool live);
+/* What lies below this frame on the thread's stack has been left: its lives have ended. */
+void bl_stack_left(blasad_tape *t, uintptr_t frame);
 /* Ends the life of v, of which something is live. False if memory is short. */
 bool bl_end_life(blasad_tape *t, bl_region *g, const bl_view *v, uint16_t symbol);
 /* Numbers of the other width that a call overwrites: nothing is left of them. False if memory is short. */

@@ -67,12 +67,9 @@ bool bl_more_records(blasad_tape *t)
 
 static uint32_t place_of(const bl_region *g) { return g == &bl_mixed ? BL_PARTS : g->id; }
 
-/* Under other tapes a scalar stays a number in memory, where they see what it depends on. */
+/* A scalar that is active on an outer tape stays a number in memory, where that one sees what it depends on. */
 static bool keep_scalar(blasad_tape *t, const bl_call *c, const void *address, void **cell)
 {
-    *cell = NULL;
-    if (!t->layer.below || !address)
-        return true;
     if (!(*cell = bl_arena_take(&t->values, c->size)))
         return false;
     const bl_path to = bl_path_below(t, c);
@@ -95,7 +92,8 @@ static bool add_extra(blasad_tape *t, bl_record *r, const bl_call *c, const bl_t
         x->scalar_address[i] = c->scalar[i].address;
         if (w->scalars & BL_SCALAR(i))
             x->scalar_place[i] = place_of(w->scalar_region[i]);
-        good &= keep_scalar(t, c, c->scalar[i].address, &x->cell[i]);
+        if (w->plan->scalars & BL_OUTER(i))
+            good &= keep_scalar(t, c, c->scalar[i].address, &x->cell[i]);
     }
     return good;
 }
@@ -168,13 +166,13 @@ static bool keep_parts(blasad_tape *t, const bl_call *c, const bl_view *v, bl_re
 }
 
 /* What a call leaves in the parts of an output. */
-static bool overwrite_parts(blasad_tape *t, const bl_call *c, const bl_view *v, bool live, bl_record *r)
+static bool overwrite_parts(blasad_tape *t, const bl_call *c, const bl_view *v, bool live, bool saves, bl_record *r)
 {
     bl_parts parts = bl_parts_of(&t->regions, v, c->width, false);
     bl_region *g;
     bl_view part;
     while (bl_parts_next(&parts, &g, &part))
-        if (!(g->window ? bl_window_mark(t, g, &part, live) : save_overwritten(t, c, g, &part, r)))
+        if (!(g->window ? bl_window_mark(t, g, &part, live) : !saves || save_overwritten(t, c, g, &part, r)))
             return false;
     return true;
 }
@@ -214,7 +212,7 @@ BL_HOT bool keep(blasad_tape *t, const bl_call *c, const bl_family *f, const bl_
             good &= bl_need(g, &v);
         }
     }
-    if (p->extra || t->layer.below)
+    if (p->extra || p->scalars)
         good &= add_extra(t, r, c, bl_publish(t, w));
     BL_UNROLL
     for (int i = 0; i < f->spec->n_operands; i++) {
@@ -222,10 +220,11 @@ BL_HOT bool keep(blasad_tape *t, const bl_call *c, const bl_family *f, const bl_
         if (!f->spec->operand[i].output || !(p->out & BL_OPERAND(i)) || (w->plain && !g->need))
             continue;
         const bl_view v = bl_touched_view(w, i);
+        /* else only its derivative changes, which is to be saved for outer tapes alone */
+        const bool saves = (p->access.write & BL_OPERAND(i)) || t->layer.below;
         if (g == &bl_mixed || g->window)
-            good &= overwrite_parts(t, c, &v, p->active, r);
-        else if ((p->access.write & BL_OPERAND(i)) ||
-                 t->layer.below) /* else only its derivative changes: to outer tapes */
+            good &= overwrite_parts(t, c, &v, p->active, saves, r);
+        else if (saves)
             good &= save_overwritten(t, c, g, &v, r);
     }
     if (!w->plain || r->extra)
@@ -289,6 +288,8 @@ BL_HOT enum bl_seen before(blasad_tape *t, const bl_call *c, const bl_family *f)
     bl_touch w;
     w.record = NULL;
     w.start = 0;
+    if (__builtin_expect((uintptr_t)c->frame > t->stack_low, 0))
+        bl_stack_left(t, (uintptr_t)c->frame);
     enum bl_copies_found copies;
     do {
         const enum bl_touched touched = bl_touch_call(t, c, f, &w);

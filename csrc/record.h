@@ -117,6 +117,7 @@ struct blasad_tape {
     bl_save **save;
     size_t saves, save_capacity;
     bl_arena values;
+    bl_spill spill;
     bl_value_set seen_values; /* whole active values, to know copies of them */
     bl_set returned; /* active numbers that calls wrote as one-element outputs: they may come back by value (8) */
     const void *constant[BL_MAX_SCALARS]; /* where the last constant scalars were: nobody annotated that memory */
@@ -127,6 +128,7 @@ struct blasad_tape {
     size_t workspace; /* the most that an adjoint needs */
     char *work;       /* of that size while tangents are made or adjoints replayed */
     size_t work_size;
+    uintptr_t stack_low;  /* the lowest live number on this thread's stack; UINTPTR_MAX: none is there */
     unsigned long serial; /* tapes in the order in which they were started, from 1 */
     char *unexplained;
 };

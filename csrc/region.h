@@ -45,6 +45,8 @@ typedef struct bl_region {
     char *label;
     uint64_t *live, *known, *have; /* of windows */
     char *kept;
+    uint64_t *reserved;      /* blocks of `kept`, if it is in a file; else NULL */
+    size_t offset;           /* where in the file */
     char *used_lo, *used_hi; /* of a window: the part that was ever live */
     struct bl_region *twin;  /* the window of the same memory for numbers of the other width, or NULL */
 } bl_region;

@@ -98,9 +98,9 @@ static bool all_kept(const bl_region *r, size_t first, size_t last)
 bool bl_keep_read(bl_arena *values, const bl_path *below, bl_region *r, const bl_view *v, bl_save **out)
 {
     *out = NULL;
-    if (!bl_window_keep(r))
-        return false;
     const size_t first = bl_unit(r, v->base), last = first + ((size_t)v->column >> r->shift);
+    if (!bl_window_keep(r, first, last, values->spill))
+        return false;
     const bool nested = below->below;
     if (!nested && all_kept(r, first, last))
         return true;

@@ -90,6 +90,8 @@ void bl_tapes_only_mine(void)
 {
     for (blasad_tape **p = &open_tapes; *p;)
         if (bl_is_mine(*p)) {
+            if ((*p)->spill.fd > 0 && atomic_load(&(*p)->error) == BLASAD_OK) /* the file is the parent's */
+                atomic_store(&(*p)->error, BLASAD_MEMORY);
             p = &(*p)->next;
         } else {
             bl_layer_drop(&(*p)->layer);
@@ -119,9 +121,19 @@ BL_EXPORT blasad_tape *blasad_tape_new(int mode, int options)
     t->layer.operated = bl_tape_operated;
     for (int i = 0; i < BL_ROUTINES; i++)
         t->plan[i].type = UINT8_MAX;
+    t->stack_low = UINTPTR_MAX;
     t->mode = mode;
     t->options = options;
     return t;
+}
+
+BL_EXPORT int blasad_tape_limit(blasad_tape *t, size_t bytes)
+{
+    if (t->recording || t->ended)
+        return bl_fail(BLASAD_TAPE, "the limit of saved values is set before the tape starts");
+    t->values.spill = bytes == SIZE_MAX ? NULL : &t->spill;
+    t->values.limit = bytes;
+    return BLASAD_OK;
 }
 
 BL_EXPORT int blasad_tape_start(blasad_tape *t)
@@ -265,6 +277,7 @@ BL_EXPORT int blasad_tape_free(blasad_tape *t)
     bl_work_end(t, NULL);
     bl_regions_free(&t->regions);
     bl_arena_free(&t->values);
+    bl_spill_close(&t->spill);
     for (size_t i = 0; i < t->operations; i++)
         bl_operation_give(t->operation[i]);
     free(t->operation);
@@ -367,10 +380,4 @@ void bl_guard_others(const bl_call *c)
         atomic_store(&t->error, text ? BLASAD_ACTIVITY : BLASAD_MEMORY);
     }
     bl_tapes_unlock();
-}
-
-BL_EXPORT int blasad_tape_limit(blasad_tape *t, size_t bytes)
-{
-    (void)t, (void)bytes;
-    return bl_fail(BLASAD_NOT_YET, "memory_limit is not there yet in this version");
 }

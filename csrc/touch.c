@@ -105,7 +105,7 @@ bool bl_look_at(blasad_tape *t, const bl_call *c, const bl_view *v, bool read, b
     if (parts.straddles) {
         char call[128];
         bl_tape_fail(t, BLASAD_ACTIVITY,
-                     "%s: a number of the matrix at %p lies partly in annotated memory and partly outside; annotate "
+                     "%s: a number at %p lies partly in annotated memory and partly outside; annotate "
                      "whole numbers",
                      bl_describe_call(t, c, call), (void *)v->base);
         return false;
@@ -136,6 +136,18 @@ bool bl_touch_scalar(blasad_tape *t, const bl_call *c, int i, bl_region **owner,
         t->constant[i] = p;
     }
     return true;
+}
+
+bool bl_active_below(const blasad_tape *t, const bl_call *c, int i)
+{
+    char *p = c->scalar[i].address;
+    const bl_view v = bl_view_run(p, c->size);
+    for (const bl_layer *l = t->layer.below; p && l; l = l->below) {
+        const bl_regions *outer = &((const blasad_tape *)l)->regions;
+        if (bl_regions_meet(outer, &v) || bl_windows_live(outer, &v))
+            return true;
+    }
+    return false;
 }
 
 /* ---- plans */

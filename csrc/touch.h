@@ -55,6 +55,8 @@ BL_HOT bool bl_fits_width(blasad_tape *t, const bl_call *c, bl_region *r)
 /* The owner of a scalar, NULL where it is constant and nobody annotated it; sets its bit of *active. False: an error
  * was left on the tape. */
 bool bl_touch_scalar(blasad_tape *t, const bl_call *c, int i, bl_region **owner, unsigned *active);
+/* Is scalar i active on a layer below? */
+bool bl_active_below(const blasad_tape *t, const bl_call *c, int i);
 
 BL_HOT bool bl_plan_is_for(const bl_plan *p, const bl_call *c, const bl_routine_spec *s, unsigned scalars)
 {
@@ -99,8 +101,8 @@ BL_HOT enum bl_touched bl_touch_call(blasad_tape *t, const bl_call *c, const bl_
         w->scalar_region[i] = NULL;
         if (c->scalar[i].address != t->constant[i] && !bl_touch_scalar(t, c, i, &w->scalar_region[i], &scalars))
             return BL_TOUCHED_ERROR;
-        /* an outer tape may have it active: its value hides nothing from that one */
-        scalars |= t->layer.below && c->scalar[i].address ? BL_OUTER(i) : 0;
+        /* where an outer tape has it active its value hides nothing from that one */
+        scalars |= t->layer.below && bl_active_below(t, c, i) ? BL_OUTER(i) : 0;
     }
     bl_plan *p = &t->plan[c->routine];
     if (!bl_plan_is_for(p, c, s, scalars)) {

@@ -28,13 +28,31 @@ bool bl_window_print(bl_region *r)
     return r->print != NULL;
 }
 
-bool bl_window_keep(bl_region *r)
+static bool reserve(bl_region *r, size_t from, size_t to, const bl_spill *spill)
+{
+    const size_t first = from << r->shift >> 21, last = ((to << r->shift) - 1) >> 21;
+    _Static_assert(BL_SPILL_BLOCK == 1 << 21, "the shift above");
+    for (size_t b = first; b <= last; b++) {
+        uint64_t *word = &r->reserved[b / 64], bit = UINT64_C(1) << b % 64;
+        if (!(*word & bit) && !bl_spill_reserve(spill, r->offset + b * BL_SPILL_BLOCK, BL_SPILL_BLOCK))
+            return false;
+        *word |= bit;
+    }
+    return true;
+}
+
+bool bl_window_keep(bl_region *r, size_t from, size_t to, bl_spill *spill)
 {
     if (!r->have)
         r->have = bits_plane(r);
-    if (r->have && !r->kept)
+    if (r->have && !r->kept && spill) {
+        if (!r->reserved && !(r->reserved = calloc(BL_WINDOW / BL_SPILL_BLOCK / 64, sizeof *r->reserved)))
+            return false;
+        r->kept = bl_spill_map(spill, BL_WINDOW, BL_WINDOW, &r->offset);
+    } else if (r->have && !r->kept) {
         r->kept = bl_plane(BL_WINDOW);
-    return r->kept != NULL;
+    }
+    return r->kept && (!r->reserved || reserve(r, from, to, spill));
 }
 
 bool bl_window_mirror(bl_region *r)
@@ -83,6 +101,7 @@ void bl_window_free(bl_region *r)
     bl_plane_free(r->print, print_bytes(r));
     bl_plane_free(r->kept, BL_WINDOW);
     bl_plane_free(r->mirror, BL_WINDOW);
+    free(r->reserved);
     free(r->more);
     free(r->label);
     free(r);

@@ -19,6 +19,7 @@
 #define BL_WINDOW_H
 
 #include "region.h"
+#include "spill.h"
 
 #define BL_WINDOW ((size_t)1 << 30)
 
@@ -30,7 +31,8 @@ void bl_window_free(bl_region *r);
 
 /* Planes that are made when first wanted; false if memory is short. */
 bool bl_window_print(bl_region *r);
-bool bl_window_keep(bl_region *r);
+/* For the units from..to-1, in the file if there is one. */
+bool bl_window_keep(bl_region *r, size_t from, size_t to, bl_spill *spill);
 /* Shadows of zeros, as many as a batch has. Those that there are are cleared. */
 bool bl_window_shadows(bl_region *r, int batch);
 bool bl_window_mirror(bl_region *r);

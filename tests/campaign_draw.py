@@ -74,7 +74,10 @@ class Draw:
         self.steps = self.program.steps
 
     def whole(self, name: str, kind: str) -> Annotation:
-        return Annotation(name, kind, name, Array(self.start[name], (SIZE[name],), (self.w,), self.w))
+        rows = self.rng.choice((0, 0, 3, 4)) if name == "Q" and not self.declared else 0  # else of one axis
+        shape = (rows, SIZE[name] // rows) if rows else (SIZE[name],)
+        strides = (self.w, self.w * rows) if rows else (self.w,)
+        return Annotation(name, kind, name, Array(self.start[name], shape, strides, self.w))
 
     def buffer(self, cell: int) -> str:
         return name_of(cell, self.letter)[0]
@@ -116,8 +119,9 @@ class Draw:
                 return f"@{at}"
         return r.choice(usual)
 
-    def call(self, given: Place | None = None) -> bool:
-        """Appends a call; one that reads the matrix `given` if there is one. False if none was found."""
+    def call(self, given: Place | None = None, update: bool = False) -> bool:
+        """Appends a call, and sometimes one that reads what it left. One that reads the matrix `given`, or updates it if
+        it may. False if none was found."""
         r = self.rng
         letter = {"z": "d", "c": "s"}[self.letter] if self.w == 2 and not given and r.random() < 0.05 else self.letter
         item = width(letter)
@@ -128,10 +132,12 @@ class Draw:
             cblas = ROADS[road] in CBLAS
             row_major = cblas and r.random() < 0.5
             ta, tb = r.choice("NTC"), r.choice("NTC")
-            role = r.choice("ab") if given else ""
+            role = r.choice("abc" if update else "ab") if given else ""
             if given:
                 rows, cols = (given.cols, given.rows) if row_major else (given.rows, given.cols)
-                if role == "a":
+                if role == "c":
+                    m, n = rows, cols
+                elif role == "a":
                     m, k = (rows, cols) if ta == "N" else (cols, rows)
                 else:
                     k, n = (rows, cols) if tb == "N" else (cols, rows)
@@ -157,7 +163,7 @@ class Draw:
             if self.declared and any(self.dup & c and c - self.dup for c in cells.values()):
                 continue
             alpha = self.scalar(cells["c"], letter, cblas, active, (1, 0.3, -0.7, 1, 0.3, -0.7, 0))
-            beta = self.scalar(cells["c"], letter, cblas, active, (0, 0, 0, 1, -0.6, 0.5))
+            beta = self.scalar(cells["c"], letter, cblas, active, (1, -0.6) if role == "c" else (0, 0, 0, 1, -0.6, 0.5))
             if overlaps and any(isinstance(x, str) for x in (alpha, beta)):
                 continue
             a, b, c = (found[key] for key in "abc")
@@ -169,7 +175,10 @@ class Draw:
                 if item == self.w:
                     self.outputs.append(found["c"])
             else:
+                again = not self.declared and bool(cells["c"] & self.live) and r.random() < 0.5
                 self.live -= cells["c"]
+                if again and item == self.w:
+                    self.call(found["c"], update=True)
             return True
         return False
 
@@ -207,7 +216,7 @@ class Draw:
     def read(self, p: Place) -> None:
         """Often, what has just been written is used."""
         if not self.declared and self.rng.random() < 0.6:
-            self.call(p)
+            self.call(p, update=True)
 
     def unseen(self, kind: str) -> None:
         r = self.rng

@@ -57,6 +57,13 @@ static inline void check_backend(void)
     }
 }
 
+/* One shadow, or none for NULL: then the array is constant. */
+static inline int check_annotate(blasad_tape *t, void *x, void *dx, int type, int ndim, const int64_t *shape,
+                                 const int64_t *strides, const char *label)
+{
+    return blasad_annotate(t, x, dx != NULL, &dx, 0, type, ndim, shape, strides, label);
+}
+
 typedef void (*check_function)(void);
 
 static inline check_function check_entry(const char *name)

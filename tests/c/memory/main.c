@@ -116,8 +116,8 @@ static bool run(int options, long from, long to)
         good &= fine(blasad_duplicated(t, c, dc, sizeof c));
         good &= fine(blasad_duplicated(t, cell, dcell, sizeof cell));
         good &= fine(blasad_duplicated(t, idle, didle, sizeof idle));
-        good &= fine(blasad_annotate(t, wide, dwide, BLASAD_DOUBLE, 1, &shape, &stride, "wide"));
-        good &= fine(blasad_annotate(t, wide + 100, dwide + 100, BLASAD_DOUBLE, 1, &shape, &stride, "wide"));
+        good &= fine(check_annotate(t, wide, dwide, BLASAD_DOUBLE, 1, &shape, &stride, "wide"));
+        good &= fine(check_annotate(t, wide + 100, dwide + 100, BLASAD_DOUBLE, 1, &shape, &stride, "wide"));
     }
     const bool annotated = good;
     if (annotated)

@@ -200,7 +200,7 @@ static void one_tape(int round, int *accepted, int *refused, bool *whole_found)
         a.unit = x.width;
         const int want = elements(&x, a.member, &a.lo) ? model(&a) : BLASAD_VALUE;
         const int got =
-            blasad_annotate(t, x.base, a.duplicated ? x.base + a.delta : NULL, type, x.ndim, shape, strides, NULL);
+            check_annotate(t, x.base, a.duplicated ? x.base + a.delta : NULL, type, x.ndim, shape, strides, NULL);
         CHECK(got == want, "round %d, step %d: %d, not %d (%s)", round, step, got, want,
               got == BLASAD_OK ? "" : blasad_last_error());
         if (got != want)

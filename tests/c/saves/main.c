@@ -25,12 +25,9 @@ typedef struct product {
 
 static product program[CALLS];
 
-typedef struct copy {
-    block of;
-    double values[MOST * MOST];
-} copy;
-static copy copies[2 * CALLS];
-static int n_copies;
+/* What was kept last of undeclared memory. */
+static double kept[SIZE];
+static bool have[SIZE];
 
 static int element(const block *b, int i, int j) { return b->at + i + j * LD; }
 static bool is_active(const block *b) { return b->array == X || b->array == Y; }
@@ -109,21 +106,16 @@ static size_t count_saved(const product *p)
         const block *b = &p->x[o];
         if (!needed[o])
             continue;
-        if (b->array != SCRATCH) {
-            for (int e = 0; e < b->rows * b->cols; e++)
-                need[b->array][element(b, e % b->rows, e / b->rows)] = true;
-            continue;
+        for (int e = 0; e < b->rows * b->cols; e++) {
+            const int at = element(b, e % b->rows, e / b->rows);
+            if (b->array != SCRATCH) {
+                need[b->array][at] = true;
+            } else if (!have[at] || memcmp(&kept[at], &p->old[o][e], sizeof *kept) != 0) {
+                have[at] = true;
+                kept[at] = p->old[o][e];
+                bytes += sizeof *kept;
+            }
         }
-        int same = n_copies; /* the latest copy of these elements */
-        while (same-- > 0)
-            if (copies[same].of.at == b->at && ((copies[same].of.rows == b->rows && copies[same].of.cols == b->cols)))
-                break;
-        const size_t size = sizeof(double) * (size_t)(b->rows * b->cols);
-        if (same >= 0 && memcmp(copies[same].values, p->old[o], size) == 0)
-            continue;
-        copies[n_copies].of = *b;
-        memcpy(copies[n_copies++].values, p->old[o], size);
-        bytes += size;
     }
     const block *c = &p->x[2];
     if (c->array != SCRATCH && (multiplies || p->beta != 1))
@@ -179,7 +171,7 @@ static size_t one_program(int round)
     for (int k = 0; k < ARRAYS * SIZE; k++)
         memory[k / SIZE][k % SIZE] = check_uniform();
     memset(need, 0, sizeof need);
-    n_copies = 0;
+    memset(have, 0, sizeof have);
     blasad_tape *t = blasad_tape_new(BLASAD_REVERSE, round % 2 ? BLASAD_NO_VERIFY : 0);
     CHECK_OK(blasad_duplicated(t, memory[X], shadow[X], sizeof shadow[X]));
     CHECK_OK(blasad_duplicated(t, memory[Y], shadow[Y], sizeof shadow[Y]));

@@ -143,7 +143,7 @@ static void strangers(void)
         CHECK_OK(blasad_const(s.tape, s.constant, sizeof s.constant));
         double dgap[NN] = {0};
         if (what == BETWEEN)
-            CHECK_OK(blasad_annotate(s.tape, s.undeclared, dgap, BLASAD_DOUBLE, 1, &shape, &stride, "every fourth"));
+            CHECK_OK(check_annotate(s.tape, s.undeclared, dgap, BLASAD_DOUBLE, 1, &shape, &stride, "every fourth"));
         elsewhere(touch, &s);
         elsewhere(meddle, &s);
         product(s.constant, s.constant, 0.5, s.active);

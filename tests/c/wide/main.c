@@ -75,8 +75,8 @@ static void input_and_output(gemm_64 f, double *a, double *c, int mode)
     a[0] = 2, a[LD] = 3, da[0] = 10, da[LD] = 20;
     c[0] = 7, c[LD] = 9, dc[0] = 1, dc[LD] = -2;
     blasad_tape *t = blasad_tape_new(mode, BLASAD_NO_VERIFY);
-    CHECK_OK(blasad_annotate(t, a, da, BLASAD_DOUBLE, 2, shape, strides, "a"));
-    CHECK_OK(blasad_annotate(t, c, dc, BLASAD_DOUBLE, 2, shape, strides, "c"));
+    CHECK_OK(check_annotate(t, a, da, BLASAD_DOUBLE, 2, shape, strides, "a"));
+    CHECK_OK(check_annotate(t, c, dc, BLASAD_DOUBLE, 2, shape, strides, "c"));
     CHECK_OK(blasad_const(t, b, sizeof b));
     CHECK_OK(blasad_tape_start(t));
     f("N", "N", &one, &two, &two, &(double){0.5}, a, &LD, b, &two, &(double){3}, c, &LD); /* c = a b / 2 + 3 c */
@@ -102,9 +102,9 @@ static void aliases(gemm_64 f, double *a)
         double *c = same ? a + LD : a + 1;
         a[0] = 2, a[LD] = 3, c[8] = 1;
         blasad_tape *t = blasad_tape_new(BLASAD_REVERSE, BLASAD_NO_VERIFY);
-        CHECK_OK(blasad_annotate(t, a, a + 8, BLASAD_DOUBLE, 2, shape, strides, "a"));
+        CHECK_OK(check_annotate(t, a, a + 8, BLASAD_DOUBLE, 2, shape, strides, "a"));
         if (!same)
-            CHECK_OK(blasad_annotate(t, c, c + 8, BLASAD_DOUBLE, 2, shape, strides, "c"));
+            CHECK_OK(check_annotate(t, c, c + 8, BLASAD_DOUBLE, 2, shape, strides, "c"));
         CHECK_OK(blasad_tape_start(t));
         if (same)
             f("N", "N", &one, &one, &two, &(double){1}, a, &LD, (double[]){1, 1}, &two, &(double){0}, c, &one);

@@ -7,7 +7,7 @@ static float *const halves = (float *)x, *const dhalves = (float *)dx;
 
 static int annotate(blasad_tape *t, void *p, void *dp, int type, int64_t n, int64_t stride)
 {
-    return blasad_annotate(t, p, dp, type, 1, &n, &stride, "x");
+    return check_annotate(t, p, dp, type, 1, &n, &stride, "x");
 }
 
 /* A float product that reads `n` floats, from number `from` on, of an array of doubles. */
