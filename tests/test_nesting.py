@@ -259,8 +259,9 @@ def test_opened_late_about_something_else(mode):
         assert np.array_equal(chain.x["dV"], 0.5 * seed)
 
 
-@pytest.mark.parametrize("late", ["operand", "alpha", "beta"])
-@pytest.mark.parametrize("annotated", [True, False], ids=["const", "undeclared"])
+@pytest.mark.parametrize(
+    ("late", "annotated"), [("operand", True), ("operand", False), ("alpha", True), ("beta", True)], ids=str
+)
 def test_opened_too_late_about_a_constant(late, annotated):
     """What the recording took for constant is memory of the recording: the adjoints have its values in them."""
     chain = Chain()
@@ -276,6 +277,22 @@ def test_opened_too_late_about_a_constant(late, annotated):
         with pytest.raises(blasad.TapeError, match="opened after"):
             tape.reverse()
     assert chain.bytes() == before
+
+
+def test_opened_late_about_scratch_used_again():
+    """What was kept of undeclared memory stays; the memory itself may be something else by now."""
+    chain = Chain()
+    x = chain.x
+    with Tape(undeclared="constant") as tape:
+        chain.annotate(tape, "A R")
+        gemm(x, "R", "A", "B")
+    want = {n: v.copy() for n, v in x.items()}
+    want["dA"] += (x["dR"].reshape(2, 2).T @ x["B"].reshape(2, 2)).T.ravel()
+    x["B"][:] = 5
+    with Tape(undeclared="constant") as late:
+        late.duplicated(x["B"], x["dB"])
+        tape.reverse()
+    assert np.allclose(x["dA"], want["dA"], rtol=1e-14)
 
 
 @pytest.mark.parametrize("outer", [Reverse, Forward], ids=["reverse", "forward"])
