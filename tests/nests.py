@@ -201,7 +201,9 @@ class Writer:
             nest.body = self.program(count, program, [*program, "K"])
         all_of_it = self.declared and nest.label == "t1"
         nest.undeclared = "error" if all_of_it else "constant"
-        skipped = set() if all_of_it else {"U"} | {x for x in sorted(used) if rng.random() < 0.15}
+        skipped = (
+            set() if all_of_it else {"U"} | {x for x in sorted(used) if rng.random() < (0.4 if x == "s" else 0.15)}
+        )
         for name in sorted(used - skipped):
             for i, (part, reals) in enumerate(self.parts(name, all_of_it)):
                 constant = name == "K" and rng.random() < 0.3

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 from nests import Nest, Run, Writer, check_program, kind, product, whole
-from roads import FORTRAN, gemm
+from roads import FORTRAN, gemm, place
 
 import blasad
 from blasad import Duplicated, Forward, Reverse, Tape, autodiff, ffi, lib
@@ -124,22 +124,28 @@ def test_autodiff_of_autodiff():
     assert (y[0], dx[0], ty[0], tdx[0]) == (8, 12, 12, 12)
 
 
+# Calls that do nothing, or make no product, by the values of scalars that are active on the outer tape only.
+NOTHING = product("C", "B", "E", 2, alpha="s[0]", beta="s[1]")  # alpha = 0, beta = 1
+HIDDEN = {
+    "output needed by an earlier call": [product("D", "A", "C", 2), NOTHING, product("D", "C", "A", 2, beta=1.0)],
+    "output read twice": [product("D", "A", "C", 2), NOTHING, product("D", "A", "C", 2, beta=0.5), NOTHING],
+    "operands overwritten later": [
+        product("C", "A", "D", 2, alpha="s[0]", beta=0.5),
+        product("D", "B", "C", 2, alpha=0.3, beta=0.2),
+        product("A", "C", "B", 2, beta="s[0]"),
+    ],
+}
+
+
 @pytest.mark.parametrize("outer", [Reverse, Forward], ids=["reverse", "forward"])
-@pytest.mark.parametrize("which", range(4))
-def test_values_that_only_the_outer_tape_sees_change(which, outer):
-    """A call that does nothing by the values of its scalars, which are active on the outer tape only: what an earlier
-    call's adjoint needs of its output is another value afterwards."""
-    writer = Writer("d", which)
+@pytest.mark.parametrize("annotated", ["ACD", "AD", "ACDBE", "AC"])
+@pytest.mark.parametrize("case", HIDDEN)
+def test_values_hide_nothing_from_the_outer_tape(case, annotated, outer):
+    writer = Writer("d", 0)
     memory = writer.memory
     memory |= {n: writer.numbers(4) for n in "ABCDE"}
-    memory["s"][:2] = [(0, 1), (0, 1), (1, 1), (0, 0)][which]
-    inner = Nest("inner", Reverse, True)
-    inner.body = [
-        product("D", "A", "C", 2),
-        product("C", "B", "E", 2, alpha="s[0]", beta="s[1]"),
-        product("D", "C", "A", 2, beta=1.0),
-    ]
-    inner.shadows = [whole(n, 4, f"{n}_inner") for n in ("ACD" if which else "ACDBE")]
+    memory["s"][:2] = 0, 1
+    inner = Nest("inner", Reverse, True, list(HIDDEN[case]), [whole(n, 4, f"{n}_inner") for n in annotated])
     names = [*"ABCDEs", *(s for x in inner.shadows for s in x.shadows)]
     memory |= {f"{n}_inner": writer.numbers(4) for n in "ABCDE"}
     top = Nest("outer", outer, True, [inner], [whole(n, 4, f"{n}_outer") for n in names])
@@ -147,6 +153,30 @@ def test_values_that_only_the_outer_tape_sees_change(which, outer):
     run = Run(writer)
     run.nest(top)
     run.compare(200)
+
+
+@pytest.mark.parametrize("outer", [Reverse, Forward], ids=["reverse", "forward"])
+@pytest.mark.parametrize("inner", [Reverse, Forward], ids=["reverse", "forward"])
+def test_no_product_by_an_active_zero(inner, outer):
+    """alpha is 0, active on the outer tape only, and what it multiplies is infinite: the inner derivative has no part
+    in that, whatever a BLAS makes of 0 * Inf."""
+    chain = Chain()
+    x = chain.x
+    alpha, dalpha = np.zeros(1), np.zeros(1)
+    x["B"][:] = np.inf
+    with Tape(outer, undeclared="constant") as top:
+        top.duplicated(alpha, dalpha)
+        chain.annotate(top, "dA dR", "t")
+        before = {n: v.copy() for n, v in x.items()}
+        with Tape(inner, undeclared="constant") as tape:
+            chain.annotate(tape, "A R")
+            step = {"call": "dgemm", "transa": "N", "transb": "T", "m": 2, "n": 2, "k": 2, "alpha": "alpha"}
+            step |= {"a": "A", "lda": 2, "b": "B", "ldb": 2, "beta": 0.5, "c": "R", "ldc": 2}
+            FORTRAN[0].call(step, place({**x, "alpha": alpha}))
+        if inner is Reverse:
+            tape.reverse()
+    assert np.array_equal(x["dR"], 0.5 * before["dR"])
+    assert np.array_equal(x["dA"], before["dA"])
 
 
 @pytest.mark.parametrize("outer", [Reverse, Forward], ids=["reverse", "forward"])
