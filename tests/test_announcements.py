@@ -1,7 +1,9 @@
 """What a program says of memory that no hook sees: tape.assigned, tape.forget, tape.record (section 7)."""
 
+import contextlib
 import ctypes
 import gc
+import sys
 import threading
 import warnings
 import weakref
@@ -49,6 +51,21 @@ class Matrices:
 
 def told(tape: Tape) -> list[str]:
     return [call.routine for call in tape]
+
+
+@contextmanager
+def ends_with(tape: Tape, error: type[BaseException], pattern: str) -> Iterator[list[BaseException]]:
+    """The block of a tape that runs undisturbed and raises when it is left. Yields where the error will be."""
+    said: list[BaseException] = []
+    tape.__enter__()
+    try:
+        yield said
+    except BaseException:
+        tape.__exit__(*sys.exc_info())
+        raise
+    with pytest.raises(error, match=pattern) as caught:
+        tape.__exit__(None, None, None)
+    said.append(caught.value)
 
 
 # ---------------------------------------------------------------- which tape
@@ -219,7 +236,7 @@ def test_an_exception_in_assigned_passes_and_the_end_is_announced():
     m = Matrices()
     with Tape() as tape:
         m.annotate(tape, "ABC")
-        with pytest.raises(KeyError), tape.assigned(m.x["B"]):
+        with contextlib.suppress(KeyError), tape.assigned(m.x["B"]):
             m.x["B"][:4] = 7
             raise KeyError
         m.gemm("C", "A", "B")
@@ -232,7 +249,7 @@ def test_assigned_without_an_announced_end():
     """What is written after the block is not announced."""
     m = Matrices()
     tape = Tape()
-    with pytest.raises(blasad.UnseenWriteError, match="B .*changed"), tape:
+    with ends_with(tape, blasad.UnseenWriteError, r"B .*changed"):
         m.annotate(tape, "ABC")
         with tape.assigned(m.x["B"]):
             m.x["B"][:] = 7
@@ -267,7 +284,7 @@ def test_what_was_found_before_waits_for_the_end(what):
     """Section 11: the program is not disturbed, by an announcement either."""
     m, ran = Matrices(), []
     tape = Tape()
-    with pytest.raises(blasad.AliasError), tape:
+    with ends_with(tape, blasad.AliasError, "shares|overlap"):
         m.annotate(tape, "ABC")
         m.gemm("A", "A", "B")
         announcement = announcements(tape, m.x["H"])[what]()
@@ -377,14 +394,20 @@ def test_record_of_many(mode):
     y, z = np.zeros((4, 3), order="F"), np.zeros(5)[::-2]
     dp, dq, dy, dz = (np.ones_like(x) for x in (p, q, y, z))
     dz = np.full(5, 2.0)[::-2]
-    seen: list[tuple[Array, ...]] = []
+    seen: list[list[Array]] = []
+
+    def look(*groups: tuple[Array, ...]) -> None:
+        """They are valid during the call only."""
+        assert not any(x.flags.writeable for group in groups for x in group)
+        assert [x.strides for x in groups[0] + groups[1]] == [x.strides for x in (p, q, c, y, z)]
+        seen.extend([x.copy() for x in group] for group in groups)
 
     def vjp(inputs: tuple[Array, ...], outputs: tuple[Array, ...], douts: tuple[Array, ...]) -> list[Array | None]:
-        seen.extend((inputs, outputs, douts))
+        look(inputs, outputs, douts)
         return [2 * douts[0].T + douts[1].sum() * 1, None, None]
 
     def jvp(inputs: tuple[Array, ...], outputs: tuple[Array, ...], dinputs: tuple[Array, ...]) -> tuple[Array, None]:
-        seen.extend((inputs, outputs, dinputs))
+        look(inputs, outputs, dinputs)
         return 2 * dinputs[0].T, None
 
     with Tape(mode, undeclared="constant") as tape:
@@ -399,10 +422,8 @@ def test_record_of_many(mode):
     (vp, vq, vc), (vy, vz), shadows = seen
     assert np.array_equal(vp, np.arange(12.0).reshape(3, 4))
     assert (vq.dtype, vq.shape, vc.shape, float(vc)) == (np.float32, (2, 3), (), 3.0)
-    assert [x.strides for x in (vp, vq, vy, vz)] == [x.strides for x in (p, q, y, z)]
     assert np.array_equal(vy, 2 * p.T)
     assert vz.tolist() == [66] * 3
-    assert not any(x.flags.writeable for group in seen for x in group)
     if mode is Reverse:
         assert [x.tolist() for x in shadows] == [np.ones((4, 3)).tolist(), [2.0] * 3]
         assert np.array_equal(dp, np.full((3, 4), 1 + 2 + 6))
@@ -500,7 +521,7 @@ def test_several_inputs_need_several_results():
         tape.duplicated(x[0], np.zeros(9))
         with tape.record(x[:2], x[2], lambda *_: np.ones(9)):
             x[2][:] = 3
-    with pytest.raises(TypeError, match="vjp returned a ndarray; .*each of the 2 inputs"):
+    with pytest.raises(TypeError, match=r"vjp returned a ndarray; .*each of the 2 inputs"):
         tape.reverse()
 
 
@@ -521,7 +542,7 @@ def test_an_exception_in_vjp(error):
         with pytest.raises(error, match="mine") as caught:
             tape.reverse()
         assert [note for note in caught.value.__notes__ if "partial" in note] == caught.value.__notes__
-        assert "in vjp" in str(caught.getrepr())
+        assert caught.traceback[-1].name == "vjp"
     fail[0] = False
     for n, dx in m.dx.items():
         dx[:] = m.start[n]
@@ -536,19 +557,19 @@ def test_an_exception_in_jvp():
     def jvp(*_: object) -> Array:
         raise ZeroDivisionError("mine")
 
-    with pytest.raises(ZeroDivisionError, match="mine") as caught, tape:
+    with ends_with(tape, ZeroDivisionError, "mine") as caught:
         m.annotate(tape, "ABC")
         two_products(m, lambda: relu(m, tape, jvp=jvp))
         after.append(m["C"])
     assert np.allclose(after[0], m["R"] @ m["B"])
     with pytest.raises(ZeroDivisionError) as again:
         tape.__exit__(None, None, None)
-    assert again.value is caught.value
+    assert again.value is caught[0]
 
 
 def test_without_a_jvp():
     m, tape = Matrices(), Tape(Forward)
-    with pytest.raises(blasad.NoDerivativeError, match="jvp"), tape:
+    with ends_with(tape, blasad.NoDerivativeError, "no jvp"):
         m.annotate(tape, "ABC")
         two_products(m, lambda: relu(m, tape, jvp=None))
     with Tape(Forward, undeclared="constant") as tape:  # of what is constant it is not needed
@@ -559,15 +580,18 @@ def test_without_a_jvp():
 def test_an_exception_in_the_kernel():
     """Passes; if the program catches it, the tape knows that something was written."""
     m, tape = Matrices(), Tape()
-    with pytest.raises(ZeroDivisionError), tape:
-        m.annotate(tape, "ABC")
+
+    def kernel() -> None:
         with tape.record(m.x["A"], m.x["C"], lambda *_: None):
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), tape:
+        kernel()
     tape = Tape()
-    with pytest.raises(blasad.TapeError, match=r"tape\.record was left by an error"), tape:
+    with ends_with(tape, blasad.TapeError, r"tape\.record was left by an error"):
         m.annotate(tape, "ABC")
-        with pytest.raises(ZeroDivisionError), tape.record(m.x["A"], m.x["C"], lambda *_: None):
-            raise ZeroDivisionError
+        with pytest.raises(ZeroDivisionError):
+            kernel()
     assert all(bits(dx) == bits(m.start[n]) for n, dx in m.dx.items())
 
 
@@ -575,7 +599,7 @@ def test_arguments_of_record():
     x = np.ones(3)
     with Tape() as tape:
         for vjp, jvp in ((None, None), (3, None), (len, "no")):
-            with pytest.raises(TypeError, match="[vj]jp is a function, not a "):
+            with pytest.raises(TypeError, match=r"(vjp|jvp) is a function, not a "):
                 tape.record(x, x, vjp, jvp)
         with pytest.raises(ValueError, match="output 2 of record is a pointer without a size"):
             tape.record(x, [x, ffi.cast("double *", x.ctypes.data)], len)
@@ -618,7 +642,7 @@ def test_lives_of_functions_and_results():
 
 def test_the_functions_of_an_abandoned_tape_end_with_it():
     m = Matrices()
-    alive = weakref.ref(vjp := lambda *_: None)  # noqa: E731
+    alive = weakref.ref(vjp := lambda *_: None)
     with Tape() as tape:
         m.annotate(tape, "A")
         relu(m, tape, "C", "A", vjp=vjp)
@@ -633,13 +657,17 @@ def test_the_functions_of_an_abandoned_tape_end_with_it():
 def test_relu_unannounced():
     """What NumPy computes looks like a constant: the cut is an assumption, and in place a write that nobody saw."""
     m = Matrices()
-    with pytest.warns(blasad.ActivityWarning, match=r"operand a .*of call 1: dgemm"), Tape() as tape:
-        m.annotate(tape, "ABC")
-        two_products(m, lambda: np.copyto(m.x["R"], np.maximum(m.x["H"], 0)))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with Tape() as tape:
+            m.annotate(tape, "ABC")
+            two_products(m, lambda: np.copyto(m.x["R"], np.maximum(m.x["H"], 0)))
+    assert [w.category for w in said] == [blasad.ActivityWarning]
+    assert "operand a (3 x 3" in str(said[0].message)
     assert [(a.call.index, a.operand.name) for a in tape.assumptions] == [(1, "a")]
     assert "assumed" in str(tape)
     tape = Tape()
-    with pytest.raises(blasad.UnseenWriteError, match=r"tape\.record"), tape:
+    with ends_with(tape, blasad.UnseenWriteError, r"tape\.record"):
         m.annotate(tape, "ABC")
         m.gemm("H", "A", "B")
         np.maximum(m.x["H"], 0, out=m.x["H"])
@@ -803,7 +831,7 @@ def test_listing():
     assert [(o.address, o.activity) for o in forget.operands] == [(m.x["H"].ctypes.data, "scratch")]
     assert record.operands == ()
     rows = str(tape).splitlines()
-    assert rows[1].split()[6:9] == ["a:parts", "b:assumed", "c:scratch"]
+    assert rows[1].split()[7:10] == ["a:parts,assumed", "b:assumed", "c:scratch"]
     assert rows[2].split()[1] == "assigned"
     assert rows[2].endswith("tape.assigned")
     assert "scratch:" in rows[-1]
@@ -826,7 +854,7 @@ def test_listing_of_an_outer_tape(dtype):
     routines = set(told(outer))
     assert {letter + r for r in ("gemm", "mdot", "mscal")} <= routines
     factor = 4 if letter in "cz" else 1
-    assert outer[0].flops == 2 * factor * N**3
+    assert {c.flops for c in outer if c.routine.endswith("gemm")} == {2 * factor * N**3}
     for call in outer:
         assert call.flops >= 0
         assert call.bytes > 0
@@ -849,7 +877,7 @@ def test_copies_follow():
     tape.reverse()
     assert np.allclose(m.shadow("A"), m.before("A") + m.before("C") @ m["B"].T)
     m, tape = Matrices(), Tape(undeclared="constant")
-    with pytest.raises(blasad.ActivityError, match="cop"), tape:
+    with ends_with(tape, blasad.ActivityError, "cop"):
         m.annotate(tape, "ABC")
         gemm({**m.x, "T": m.x["A"].copy()}, "C", "T", "B", order=N)
 
