@@ -75,6 +75,7 @@ def test_current_tape():
     assert current_tape() is None
     with Tape() as outer:
         assert current_tape() is outer
+        assert outer  # though it is empty
         with Tape(Forward) as inner:
             assert current_tape() is inner
             seen: list[object] = []
