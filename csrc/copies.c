@@ -61,9 +61,15 @@ static bool grow_stale(blasad_tape *t, bl_region *r)
 
 void bl_copies_output(blasad_tape *t, const bl_call *c, const bl_touch *w, int i, uint64_t sum)
 {
+    bl_plan *p = w->plan;
+    if (p->noted_at == w->base[i]) { /* loops compute the same again */
+        if (!bl_values_again(&t->seen_values, p->noted, sum, t->count))
+            bl_out_of_memory(t);
+        return;
+    }
     const bl_view v = bl_touched_view(w, i);
     bl_region *r = w->region[i];
-    bool good = true;
+    bool good = true, plain = false;
     if (r == &bl_mixed) {
         bl_parts parts = bl_parts_of(&t->regions, &v, c->width, false);
         bl_region *g;
@@ -72,6 +78,8 @@ void bl_copies_output(blasad_tape *t, const bl_call *c, const bl_touch *w, int i
             good = g->window || grow_stale(t, g);
     } else if (r->whole && bl_view_bytes(&v) != r->whole->axes.bytes) {
         good = grow_stale(t, r);
+    } else {
+        plain = 1 << r->shift == c->width;
     }
     if (bl_view_bytes(&v) >= LEAST * c->size) {
         int64_t shape[2];
@@ -81,6 +89,10 @@ void bl_copies_output(blasad_tape *t, const bl_call *c, const bl_touch *w, int i
         if (r == &bl_mixed || 1 << r->shift != c->width) /* the sum is not one of the call's numbers */
             sum = bl_content_sum(&v, c->width);
         good = good && bl_values_note(&t->seen_values, &x, r == &bl_mixed || r->window, sum, t->count);
+        if (good && plain) {
+            p->noted_at = w->base[i];
+            p->noted = t->seen_values.last;
+        }
     }
     if (!good)
         bl_out_of_memory(t);
@@ -132,7 +144,7 @@ static bool follow(void *context, const bl_piece *p)
 enum bl_copies_found bl_copies_look(blasad_tape *t, const bl_call *c, const bl_touch *touch)
 {
     const bl_touch w = *touch; /* following makes calls of its own */
-    const bl_plan plan = *w.plan;
+    bl_plan plan = *w.plan;
     const unsigned assumed = w.assumed;
     bool followed = false;
     for (int i = 0; i < bl_routine_table[c->routine]->n_operands; i++) {

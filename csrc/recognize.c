@@ -156,6 +156,19 @@ static const bl_gone *recall(const bl_value_set *vs, int64_t bytes, int width, u
     return NULL;
 }
 
+bool bl_values_again(bl_value_set *vs, uint32_t last, uint64_t sum, size_t event)
+{
+    bl_value *v = &vs->value[last - 1];
+    if (v->sum != sum) {
+        if (!remember(vs, v))
+            return false;
+        v->sum = sum;
+        wait_to_be_filed(vs, last - 1);
+    }
+    v->event = event;
+    return true;
+}
+
 bool bl_values_note(bl_value_set *vs, const bl_array *place, bool scratch, uint64_t sum, size_t event)
 {
     bl_axis axis[BL_MAX_AXES];
@@ -172,15 +185,8 @@ bool bl_values_note(bl_value_set *vs, const bl_array *place, bool scratch, uint6
         if (v->place != hash || v->base != place->base || v->element != place->element || v->width != place->width ||
             v->axes != n || !same_axes(axes_of(v), axis, n))
             continue;
-        if (v->sum != sum) {
-            if (!remember(vs, v))
-                return false;
-            v->sum = sum;
-            wait_to_be_filed(vs, index);
-        }
-        v->event = event;
         v->scratch = scratch;
-        return true;
+        return bl_values_again(vs, vs->last = index + 1, sum, event);
     }
     if (!bl_grow(&vs->value, &vs->capacity, vs->count, sizeof *vs->value))
         return false;
@@ -199,7 +205,7 @@ bool bl_values_note(bl_value_set *vs, const bl_array *place, bool scratch, uint6
     for (int i = 0; i < n; i++)
         v.bytes *= axis[i].length;
     vs->value[vs->count] = v;
-    vs->slot[at] = (uint32_t)vs->count + 1;
+    vs->slot[at] = vs->last = (uint32_t)vs->count + 1;
     wait_to_be_filed(vs, (uint32_t)vs->count++);
     return true;
 }

@@ -50,6 +50,7 @@ typedef struct bl_value_set {
     uint32_t waiting; /* a list: noting is frequent, searches are rare, so buckets are set right by a search only */
     bl_gone (*gone)[BL_GONE_WAYS]; /* sets of what was replaced, each with the latest first */
     size_t slots;
+    uint32_t last; /* 1 + index of the one noted last */
 } bl_value_set;
 
 enum bl_match_kind {
@@ -70,6 +71,9 @@ typedef struct bl_match {
 /* What `place` holds from `event` on, with the sum of its content. `scratch`: memory that may be given back, and is
  * never read where it is. An array without elements is no value. False: no memory, and nothing is noted. */
 bool bl_values_note(bl_value_set *vs, const bl_array *place, bool scratch, uint64_t sum, size_t event);
+
+/* The same for the value of this number (`last` after it was noted), in the same place again. */
+bool bl_values_again(bl_value_set *vs, uint32_t last, uint64_t sum, size_t event);
 
 /* Is the operand, in memory order, a copy of a value? A value that shares elements with it is no candidate. `width` is
  * that of the operand's real numbers; complex ones are pairs of them, and compared as what the value is made of.

@@ -299,9 +299,9 @@ BL_HOT enum bl_seen before(blasad_tape *t, const bl_call *c, const bl_family *f)
     } while (copies == BL_COPIES_FOLLOWED);
     if (copies == BL_COPIES_ERROR)
         return BL_SEEN;
-    const bl_plan *p = w.plan;
+    bl_plan *p = w.plan;
     const bool verify = !(t->options & BLASAD_NO_VERIFY);
-    if (verify && !bl_verify_before(t, c, bl_publish(t, &w)))
+    if (verify && !bl_verified(&w, f->spec) && !bl_verify_before(t, c, bl_publish(t, &w)))
         return BL_SEEN;
     if ((!w.plain && !bl_end_twins(t, c, &w)) || !bl_more_records(t)) {
         bl_out_of_memory(t);

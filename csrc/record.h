@@ -58,6 +58,9 @@ typedef struct bl_plan {
     unsigned active;   /* operands and scalars with a shadow that are read */
     unsigned needs;    /* operands whose values the adjoint needs */
     bool after;        /* there is something to do after the call */
+
+    const void *noted_at; /* where its last output was noted as a whole value (copies.h), which number it has */
+    uint32_t noted;
 } bl_plan;
 
 /* What a call on its way through a tape touches. */
@@ -68,7 +71,7 @@ typedef struct bl_touch {
     unsigned scalars;                         /* with a shadow, and of influence */
     unsigned assumed;                         /* operands that nobody declared */
     bool plain;                               /* all of it lies in single annotations */
-    const bl_plan *plan;
+    bl_plan *plan;
     bl_record *record;
     double start; /* of timed calls */
 } bl_touch;

@@ -105,15 +105,20 @@ bool bl_verify_before(blasad_tape *t, const bl_call *c, const bl_touch *w)
     return true;
 }
 
-static void mark_seen(bl_region *r, const bl_view *v)
+static inline void mark_seen(bl_region *r, const bl_view *v)
 {
+    const size_t first = bl_unit(r, v->base), units = (size_t)v->column >> r->shift;
+    if (v->columns == 1 && first % 64 + units <= 64) {
+        r->seen[first / 64] |= bl_mask(first % 64, first % 64 + units);
+        return;
+    }
     for (int64_t j = 0; j < v->columns; j++) {
         const size_t from = bl_unit(r, bl_view_column(v, j));
         bl_bits_set(r->seen, from, from + ((size_t)v->column >> r->shift));
     }
 }
 
-uint64_t bl_left_behind(bl_region *r, const bl_view *v, bool written)
+static inline uint64_t left_behind(bl_region *r, const bl_view *v, bool written)
 {
     mark_seen(r, v);
     if (!written)
@@ -124,11 +129,25 @@ uint64_t bl_left_behind(bl_region *r, const bl_view *v, bool written)
     return 0;
 }
 
+uint64_t bl_left_behind(bl_region *r, const bl_view *v, bool written) { return left_behind(r, v, written); }
+
 void bl_verify_after(blasad_tape *t, const bl_call *c, const bl_touch *w)
 {
     const bl_plan *p = w->plan;
     const bl_routine_spec *s = bl_routine_table[c->routine];
-    for (int i = 0; i < s->n_operands + s->n_scalars; i++) {
+    for (int i = 0; w->plain && i < s->n_operands; i++) {
+        bl_region *r = w->region[i];
+        if (!r)
+            continue;
+        const bool written = p->access.write & BL_OPERAND(i);
+        const bl_view v = bl_touched_view(w, i);
+        const uint64_t sum = left_behind(r, &v, written);
+        if (written && p->active && c->caller)
+            bl_copies_output(t, c, w, i, sum);
+    }
+    if (w->plain && !w->scalars)
+        return;
+    for (int i = w->plain ? s->n_operands : 0; i < s->n_operands + s->n_scalars; i++) {
         const bool operand = i < s->n_operands;
         const int k = operand ? i : i - s->n_operands;
         bl_region *r = operand ? w->region[k] : w->scalars & BL_SCALAR(k) ? w->scalar_region[k] : NULL;
@@ -139,12 +158,12 @@ void bl_verify_after(blasad_tape *t, const bl_call *c, const bl_touch *w)
         const bl_view v = operand ? bl_touched_view(w, k) : bl_view_run(c->scalar[k].address, c->size);
         uint64_t sum = 0;
         if (r != &bl_mixed && !r->window) {
-            sum = bl_left_behind(r, &v, written);
+            sum = left_behind(r, &v, written);
         } else {
             bl_parts parts = bl_parts_of(&t->regions, &v, c->width, false);
             bl_view part;
             while (bl_parts_next(&parts, &r, &part))
-                sum += bl_left_behind(r, &part, written || (out && r->window));
+                sum += left_behind(r, &part, written || (out && r->window));
         }
         if (written && p->active && c->caller)
             bl_copies_output(t, c, w, k, sum);

@@ -2,11 +2,37 @@
 #ifndef BL_VERIFY_H
 #define BL_VERIFY_H
 
-#include "record.h"
+#include "fingerprint.h"
+#include "touch.h"
 
 /* Before a call: what it reads of annotations, and what is saved of them, is as it was left; windows are checked when
  * the call is looked at (touch.h). False: an error was left on the tape. */
 bool bl_verify_before(blasad_tape *t, const bl_call *c, const bl_touch *w);
+/* The usual case of it at once: single annotations, nothing saved, and nothing has changed. False: ask
+ * bl_verify_before. */
+BL_HOT bool bl_verified(const bl_touch *w, const bl_routine_spec *s)
+{
+    const bl_plan *p = w->plan;
+    if (!w->plain || w->scalars)
+        return false;
+    BL_UNROLL
+    for (int i = 0; i < s->n_operands; i++) {
+        bl_region *r = w->region[i];
+        if (!r || !((p->access.read | p->access.write) & BL_OPERAND(i)))
+            continue;
+        const size_t from = bl_unit(r, w->base[i]), to = from + ((size_t)p->extent[i] >> r->shift);
+        if (s->operand[i].output && (p->access.write & BL_OPERAND(i)) && r->need &&
+            bl_bits_next(r->need, from, to, 0) != to)
+            return false;
+        if (!(p->access.read & BL_OPERAND(i)) || (!r->duplicated && !(p->needs & BL_OPERAND(i))))
+            continue;
+        const bl_view v = bl_touched_view(w, i);
+        if (!r->duplicated || bl_prints_differ(r, &v))
+            return false;
+    }
+    return true;
+}
+
 /* After it: what it left. */
 void bl_verify_after(blasad_tape *t, const bl_call *c, const bl_touch *w);
 
