@@ -284,6 +284,8 @@ def test_what_is_no_memory(x, size, error, pattern):
 def test_what_was_found_before_waits_for_the_end(what):
     """Section 11: the program is not disturbed, by an announcement either."""
     m, ran = Matrices(), []
+    with Tape() as closed:
+        closed.close()
     tape = Tape()
     with ends_with(tape, blasad.AliasError, "shares|overlap"):
         m.annotate(tape, "ABC")
@@ -641,6 +643,48 @@ def test_lives_of_functions_and_results():
     assert alive() is None
 
 
+def test_results_live_until_they_are_added():
+    x, y, dx, seen = np.ones(3), np.ones(3), np.zeros(3), []
+
+    def vjp(_i: object, _o: object, douts: tuple[Array]) -> Array:
+        result = douts[0].copy()
+        seen.append(weakref.ref(result, lambda _: seen.append(dx.tolist())))
+        return result
+
+    with Tape() as tape:
+        tape.duplicated(x, dx)
+        tape.duplicated(y, np.array([1.0, 2.0, 3.0]))
+        with tape.record(x, y, vjp):
+            y[:] = x
+    tape.reverse()
+    assert seen[1] == [1.0, 2.0, 3.0]
+
+
+def test_arrays_and_exceptions_do_not_live_longer_than_the_program_needs_them():
+    class Mine(Exception):
+        pass
+
+    def vjp(*_: object) -> Array:
+        raise Mine
+
+    x, y = np.ones(3), np.ones(3)
+    alive = [weakref.ref(x)]
+    with Tape() as tape:
+        tape.duplicated(y, np.ones(3))
+        z = np.ones(3)
+        tape.duplicated(z, np.ones(3))
+        with tape.record([x, z], y, vjp):
+            y[:] = x
+    del x
+    assert alive[0]() is None
+    try:
+        tape.reverse()
+    except Mine as error:
+        alive.append(weakref.ref(error))
+    gc.collect()
+    assert alive[1]() is None
+
+
 def test_the_functions_of_an_abandoned_tape_end_with_it():
     m = Matrices()
     alive = weakref.ref(vjp := lambda *_: None)
@@ -807,6 +851,42 @@ def test_record_in_place_under_two_tapes():
             m.gemm("C", "R", "B", beta=0.5)
 
     second_order(program)
+
+
+def test_freed_results_of_vjp_under_two_tapes():
+    """NumPy gives the memory of the last result to the next temporary: its first life has ended."""
+    k = np.arange(1.0, 10.0)
+
+    def linear(inputs: tuple[Array], _o: object, shadows: tuple[Array], flag: str) -> Array:
+        fresh, out = k.copy(), np.empty(9)
+        where.append(fresh.ctypes.data)
+        gemm({"G": shadows[0], "K": fresh, "out": out}, "out", "G", "K", transb=flag, order=N)
+        where.append(out.ctypes.data)
+        return out
+
+    def program(m: Matrices, tape: Tape) -> None:
+        m.gemm("H", "A", "B")
+        for x, y in (("H", "R"), ("R", "A"), ("A", "H")):
+            functions = [lambda *a, flag=flag: linear(*a, flag) for flag in "TN"]
+            with tape.record(m.x[x], m.x[y], *functions):
+                m.x[y].reshape(N, N).T[:] = m[x] @ k.reshape(N, N).T
+        m.gemm("C", "H", "B", beta=0.5)
+
+    where: list[int] = []
+    second_order(program)
+    assert len(set(where)) < len(where)
+
+
+def test_a_broadcast_result_under_two_tapes():
+    m = Matrices()
+    with Tape(Forward) as outer:
+        for x in (m.x["A"], m.x["C"], m.dx["A"], m.dx["C"]):
+            outer.duplicated(x, np.ones(9))
+        with Tape() as tape:
+            m.annotate(tape, "AC")
+            relu(m, tape, "C", "A", vjp=lambda _i, _o, d: np.broadcast_to(d[0].sum(), 9), jvp=lambda i, o, d: d[0])
+        with pytest.raises(blasad.NoDerivativeError):
+            tape.reverse()
 
 
 # ---------------------------------------------------------------- the listing
