@@ -39,16 +39,17 @@ class Operation:
         for name, function in (("vjp", vjp), ("jvp", jvp)):
             if not callable(function) and (name == "vjp" or function is not None):
                 raise TypeError(f"record: {name} is a function, not a {type(function).__name__}")
-        self._memory = _Structs(_operands(inputs, "input")), _Structs(_operands(outputs, "output"))
+        self._given = [_Structs(_operands(inputs, "input")), _Structs(_operands(outputs, "output"))]
         # The program's arrays may end before the tape does; what they were is enough.
-        self.inputs, self.outputs = ([m._replace(owner=None) for m in s.memory] for s in self._memory)
+        self.inputs, self.outputs = ([m._replace(owner=None) for m in s.memory] for s in self._given)
         self.vjp, self.jvp = vjp, jvp
         self._begun: Any = ffi.NULL
         self._handle: Any = None
 
     def begin(self) -> None:
-        (n_in, inputs), (n_out, outputs) = (s.given for s in self._memory)
+        (n_in, inputs), (n_out, outputs) = (s.given for s in self._given)
         self._begun = lib.blasad_record_begin(n_in, inputs, n_out, outputs)
+        self._given.clear()
         if self._begun == ffi.NULL:
             raise ValueError(text(lib.blasad_last_error()))
 

@@ -138,8 +138,6 @@ def check(case: Case, road: Road, other: Road | None = None) -> None:
     run = Run(case, road, other)
     if unknown_routines(case):
         raise NotThere(f"routines {' '.join(unknown_routines(case))}")
-    if case.kind == "second-order":
-        raise NotThere("second order")
     if "return" in case.tables["seed"] or case.returned is not None:
         raise NotThere("returned numbers")
     run.execute()
@@ -148,6 +146,9 @@ def check(case: Case, road: Road, other: Road | None = None) -> None:
     run.seed()
     if case.kind == "raises":
         check_raises(run, undisturbed)
+        return
+    if case.kind == "second-order":
+        check_second_order(run, undisturbed)
         return
     seeds = {n: x.copy() for n, x in run.shadow.items()}
     # scratch that holds constants is taken for what it is, and the tape says so
@@ -175,6 +176,30 @@ def check(case: Case, road: Road, other: Road | None = None) -> None:
     assert run.bits() == left, "reverse() wrote to primal memory"
     run.pen.check()
     tape.close()
+
+
+def check_second_order(run: Run, undisturbed: dict[str, bytes]) -> None:
+    """A tape in forward mode around recording and replaying."""
+    case, seeds = run.case, {n: x.copy() for n, x in run.shadow.items()}
+    tangents = [
+        {n: case.table(t, n).astype(x.dtype) for n, x in run.shadow.items()} for t in ("tangent", "seed_tangent")
+    ]
+    outer = Tape(Forward, undeclared="constant")
+    for n, x in run.memory.items():
+        if n in run.shadow:
+            outer.duplicated(x, tangents[0][n], name=n)
+            outer.duplicated(run.shadow[n], tangents[1][n], name=f"the shadow of {n}")
+        elif case.buffers[n]["activity"] == "const":
+            outer.const(x, name=n)
+    with outer:
+        with Tape(undeclared="constant") as tape:
+            run.annotate(tape)
+            run.execute(tape)
+        tape.reverse()
+    run.check_primal(undisturbed)
+    run.compare("expect", run.shadow)
+    run.compare("expect_tangent", tangents[1])
+    run.check_untouched(seeds, run.shadow, "the shadow")
 
 
 def check_raises(run: Run, undisturbed: dict[str, bytes]) -> None:
