@@ -170,6 +170,12 @@ def _operand(o: Any) -> Operand:
     )
 
 
+def _mark(o: Operand) -> str:
+    if o.assumed and o.activity == "undeclared":
+        return "assumed"
+    return _MARKS.get(o.activity, o.activity) + (",assumed" if o.assumed else "")
+
+
 HEAD = ["#", "routine", "flags", "sizes", "operands", "scalars", "saved", "through"]
 
 
@@ -180,7 +186,7 @@ def row(c: Call) -> list[str]:
         c.routine,
         " ".join(c.flags.values()) + (" row-major" if c.row_major else ""),
         " ".join(f"{k}={v}" for k, v in c.dims.items()),
-        " ".join(f"{o.name}:{'assumed' if o.assumed else _MARKS.get(o.activity, o.activity)}" for o in c.operands),
+        " ".join(f"{o.name}:{_mark(o)}" for o in c.operands),
         " ".join(f"{k}={v:.6g}{'*' if k in c.active_scalars else ''}" for k, v in c.scalars.items()),
         f"{c.saved_bytes} B" if c.saved_bytes else "-",
         c.symbol,

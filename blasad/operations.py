@@ -211,7 +211,9 @@ def _jvp(self: Any, _shadow: int, inputs: Any, outputs: Any, dinputs: Any, doutp
 
 
 def _done(self: Any) -> None:
-    _needed.discard(ffi.from_handle(self))
+    operation: Operation = ffi.from_handle(self)
+    _needed.discard(operation)
+    operation._handle = None  # which keeps the operation
 
 
 ffi.def_extern("blasad_python_vjp", error=1)(_vjp)

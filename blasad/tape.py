@@ -378,6 +378,10 @@ class Tape:
     def __len__(self) -> int:
         return int(lib.blasad_tape_length(self._open))
 
+    def __bool__(self) -> bool:
+        """True, also of an empty tape: ``if blasad.current_tape()`` asks whether there is one."""
+        return True
+
     def __iter__(self) -> Iterator[Call]:
         return (self[i] for i in range(len(self)))
 

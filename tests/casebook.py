@@ -33,6 +33,12 @@ def load(name: str) -> Case:
     return Case(CASES / f"{name}.toml")
 
 
+def assigned(step: dict[str, Any]) -> slice:
+    """The elements of its buffer that the step writes."""
+    first, inc = int(step["to"].partition("[")[2].rstrip("]") or 0), step.get("inc", 1)
+    return slice(first, first + inc * len(step["values"]), inc)
+
+
 def unknown_routines(case: Case) -> list[str]:
     """Those of the case's calls that have no entry, each once, in order."""
     known = set(blasad.backend.names())
@@ -74,10 +80,9 @@ class Run:
 
     def execute(self, tape: Tape | None = None) -> None:
         for i, step in enumerate(self.case.program * self.case.repeat):
-            if step.get("host") == "assign":
-                if tape is not None and not hasattr(tape, "assigned"):
-                    raise NotThere("tape.assigned")
-                host(step, self.memory)
+            if step.get("host") == "assign" and tape is not None:
+                with tape.assigned(self.memory[step["to"].partition("[")[0]][assigned(step)]):
+                    host(step, self.memory)
             elif "host" in step:
                 host(step, self.memory)
             else:

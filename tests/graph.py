@@ -5,13 +5,13 @@ and a derivative of theirs is a graph again, of any order: no rule of blasad's, 
 and the sum of the moduli of the terms that it is summed from, both in extended precision.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 REAL = np.longdouble
 Number = tuple[int, ...]  # a real number is one node, a complex one two
-Element = tuple[str, int]  # buffer and index
+Element = Real = tuple[str, int]  # buffer and index, of a number or of a real
 ZERO, ONE = 0, 1
 
 
@@ -90,11 +90,11 @@ class Graph:
 
 
 class Arithmetic:
-    """Memory of numbers that are nodes: buffers by name, and what gemm does to them."""
+    """Memory of reals that are nodes: buffers by name, and what gemm does to them."""
 
     def __init__(self, complex_numbers: bool) -> None:
         self.graph, self.size = Graph(), 2 if complex_numbers else 1
-        self.memory: dict[str, list[Number]] = {}
+        self.memory: dict[str, list[int]] = {}
 
     def number(self, x: complex) -> Number:
         """A constant. 0 and 1 by value are known to be just that."""
@@ -103,8 +103,13 @@ class Arithmetic:
 
     def buffer(self, name: str, values: np.ndarray) -> None:
         """Numbers of which nothing is known, whatever their values."""
-        parts = values.view(values.real.dtype).reshape(-1, self.size)
-        self.memory[name] = [tuple(self.graph.leaf(p) for p in row) for row in parts]
+        self.memory[name] = [self.graph.leaf(p) for p in values.view(values.real.dtype)]
+
+    def get(self, at: Element) -> Number:
+        return tuple(self.memory[at[0]][at[1] * self.size : (at[1] + 1) * self.size])
+
+    def set(self, at: Element, x: Number) -> None:
+        self.memory[at[0]][at[1] * self.size : (at[1] + 1) * self.size] = x
 
     def add(self, x: Number, y: Number) -> Number:
         return tuple(self.graph.add(a, b) for a, b in zip(x, y, strict=True))
@@ -132,33 +137,30 @@ class Arithmetic:
 
         def op(key: str, i: int, j: int) -> Number:
             flag = str(step["trans" + key]).upper()
-            name, index = at(key, *((i, j) if flag == "N" else (j, i)))
-            x = self.memory[name][index]
+            x = self.get(at(key, *((i, j) if flag == "N" else (j, i))))
             return self.conj(x) if flag == "C" else x
 
         out = {}
         for i in range(m):
             for j in range(n):
-                name, index = at("c", i, j)
-                total = self.mul(beta, self.memory[name][index])
+                total = self.mul(beta, self.get(at("c", i, j)))
                 for l in range(k):
                     total = self.add(total, self.mul(alpha, self.mul(op("a", i, l), op("b", l, j))))
-                out[name, index] = total
-        for (name, index), x in out.items():
-            self.memory[name][index] = x
+                out[at("c", i, j)] = total
+        for place, x in out.items():
+            self.set(place, x)
 
     def _scalar(self, x: object) -> Number:
         if isinstance(x, str) and not x.startswith("("):
-            name, index = parse(x)
-            return self.memory[name][index]
+            return self.get(parse(x))
         return self.number(complex(x))  # type: ignore[arg-type]
 
     def values(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """What a buffer holds, and the moduli."""
-        parts = [[(self.graph.value[p], self.graph.bound[p]) for p in x] for x in self.memory[name]]
-        table = np.array(parts, REAL).reshape(len(parts), self.size, 2)
-        value, bound = table[..., 0], table[..., 1].sum(axis=1)
-        return np.ascontiguousarray(value).view(np.clongdouble if self.size == 2 else REAL)[:, 0], bound
+        value, bound = (
+            np.array([of[p] for p in self.memory[name]], REAL) for of in (self.graph.value, self.graph.bound)
+        )
+        return value.view(np.clongdouble if self.size == 2 else REAL), bound.reshape(-1, self.size).sum(axis=1)
 
 
 def parse(place: str) -> Element:
@@ -170,47 +172,41 @@ def parse(place: str) -> Element:
 
 
 class Layer:
-    """What a tape does to memory: from memory before to memory after, at the level of elements.
+    """What a tape does to memory: from memory before to memory after, at the level of real numbers.
 
-    `shadows`: of each annotated element those of a batch.
+    `shadows`: of each annotated real those of a batch.
     """
 
-    def __init__(self, arithmetic: Arithmetic, shadows: dict[Element, list[Element]]) -> None:
-        self.arithmetic, self.shadows = arithmetic, shadows
-        graph, memory = arithmetic.graph, arithmetic.memory
-        self.since = len(graph.made)
-        self.before: dict[Element, Number] = {}
-        for name, index in shadows:
-            self.before[name, index] = memory[name][index] = tuple(graph.mark(p) for p in memory[name][index])
-        self.after: dict[Element, Number] = {}
-
-    def _numbers(self, shadow: int) -> dict[Element, Number]:
-        return {e: self.arithmetic.memory[s[shadow][0]][s[shadow][1]] for e, s in self.shadows.items()}
-
-    def _store(self, shadow: int, found: dict[int, int], at: dict[Element, Number]) -> None:
-        for e, s in self.shadows.items():
-            name, index = s[shadow]
-            self.arithmetic.memory[name][index] = tuple(found.get(p, ZERO) for p in at[e])
+    def __init__(self, arithmetic: Arithmetic, shadows: dict[Real, list[Real]]) -> None:
+        self.graph, self.memory, self.shadows = arithmetic.graph, arithmetic.memory, shadows
+        self.since = len(self.graph.made)
+        self.before: dict[Real, int] = {}
+        self.after: dict[Real, int] = {}
+        for name, i in shadows:
+            self.before[name, i] = self.memory[name][i] = self.graph.mark(self.memory[name][i])
 
     def close(self) -> None:
-        self.after = {(n, i): self.arithmetic.memory[n][i] for n, i in self.shadows}
+        self.after = {(name, i): self.memory[name][i] for name, i in self.shadows}
 
-    def _batch(self) -> range:
-        return range(len(next(iter(self.shadows.values()), [])))
+    def _each_shadow(self) -> Iterator[list[tuple[Real, Real]]]:
+        for k in range(len(next(iter(self.shadows.values()), []))):
+            yield [(x, shadows[k]) for x, shadows in self.shadows.items()]
+
+    def _store(self, pairs: list[tuple[Real, Real]], found: dict[int, int], at: dict[Real, int]) -> None:
+        for x, (name, i) in pairs:
+            self.memory[name][i] = found.get(at[x], ZERO)
 
     def reverse(self) -> None:
         """The transposed Jacobian of memory before -> memory after."""
-        for k in self._batch():
-            seeds = self._numbers(k)
-            pairs = [(p, g) for e, x in self.after.items() for p, g in zip(x, seeds[e], strict=True)]
-            self._store(k, self.arithmetic.graph.pull(pairs, self.since), self.before)
+        for pairs in self._each_shadow():
+            seeds = [(self.after[x], self.memory[name][i]) for x, (name, i) in pairs]
+            self._store(pairs, self.graph.pull(seeds, self.since), self.before)
 
     def forward(self) -> None:
         """The Jacobian, when recording has ended."""
-        for k in self._batch():
-            tangents = self._numbers(k)
-            pairs = {p: t for e, x in self.before.items() for p, t in zip(x, tangents[e], strict=True)}
-            self._store(k, self.arithmetic.graph.push(pairs, self.since), self.after)
+        for pairs in self._each_shadow():
+            tangents = {self.before[x]: self.memory[name][i] for x, (name, i) in pairs}
+            self._store(pairs, self.graph.push(tangents, self.since), self.after)
 
 
-__all__ = ["Arithmetic", "Element", "Layer", "parse"]
+__all__ = ["Arithmetic", "Layer", "Real"]

@@ -1,5 +1,6 @@
 """What users hand over and what they get to see: arguments of every kind, tapes, calls, checks."""
 
+import contextlib
 import ctypes
 import gc
 import re
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from memory_guard import bits
-from roads import CBLAS, FORTRAN, gemm
+from roads import CBLAS, FORTRAN, gemm, place
 
 import blasad
 from blasad import Const, Duplicated, Forward, Reverse, Tape, autodiff, ffi
@@ -573,9 +574,92 @@ def test_check_gradients_finds_what_is_wrong(dtype, mode):
 def test_check_gradients_of_what_it_does_not_know():
     with pytest.raises(ValueError, match="mode"):
         blasad.check_gradients(lambda: None, modes=("sideways",))
-    with pytest.raises(blasad.UnsupportedError, match="order=2"):
-        blasad.check_gradients(lambda: None, order=2)
-    blasad.check_gradients(lambda: None)
+    with pytest.raises(blasad.UnsupportedError, match="order=3"):
+        blasad.check_gradients(lambda: None, order=3)
+    blasad.check_gradients(lambda: None, order=2)
+    assert issubclass(blasad.UnsupportedError, NotImplementedError)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_check_gradients_of_second_order(dtype):
+    """Through scratch and with an active scalar; Const arguments stay what they are."""
+
+    def body(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+        t = np.zeros_like(c)
+        multiply(t, a, b)
+        memory = {"T": t.ravel("K"), "A": a.ravel("K"), "C": c.ravel("K")}
+        gemm(memory, "C", "T", "A", alpha="A[1]", beta="A[2]")
+
+    c, a, b = (matrix(dtype) for _ in range(3))
+    kept = [x.copy() for x in (c, a, b)]
+    arguments = [Duplicated(x, np.full_like(x, 7)) for x in (c, a, b)]
+    blasad.check_gradients(body, *arguments, order=2)
+    blasad.check_gradients(body, *arguments[:2], Const(b), order=2, modes=())
+    assert all(bits(x) == bits(y) for x, y in zip((c, a, b), kept, strict=True))
+    assert all((x.shadow == 7).all() for x in arguments)
+
+
+def test_check_gradients_of_second_order_finds_what_is_wrong():
+    """The gradient is right, and the vjp it is made with has a derivative that is not its own."""
+    x, y = np.arange(1.0, 5.0), np.zeros(4)
+
+    def f(y: np.ndarray, x: np.ndarray) -> None:
+        tape = blasad.current_tape()
+        with tape.record(x, y, vjp, lambda i, _o, d: 2 * i[0] * d[0]) if tape else contextlib.nullcontext():
+            y[:] = x**2
+
+    def vjp(inputs: tuple[np.ndarray], _o: object, shadows: tuple[np.ndarray]) -> np.ndarray:
+        factor, out = np.diag(2 * inputs[0]).ravel(), np.empty(4)
+        memory = {"F": factor, "G": shadows[0], "out": out}
+        gemm(memory, "out", "F", "G", m=4, n=1, k=4, lda=4, ldb=4, ldc=4)
+        return out
+
+    arguments = Duplicated(y, np.zeros(4)), Duplicated(x, np.zeros(4))
+    blasad.check_gradients(f, *arguments)
+    with pytest.raises(blasad.GradientError, match=r"forward over reverse.*argument 2\[\d\].*differences"):
+        blasad.check_gradients(f, *arguments, order=2)
+
+
+def test_operands_of_several_annotations():
+    """Side by side, in part, interleaved, scalars too (1): each element has the derivative that it has alone."""
+    whole = {n: RNG.uniform(0.1, 0.9, 6) for n in "ABCs"}
+    seeds = {n: RNG.uniform(0.1, 0.9, 6) for n in "ABCs"}
+
+    def gradient(*parts: slice) -> np.ndarray:
+        x, dx = ({n: v.copy() for n, v in values.items()} for values in (whole, seeds))
+        with Tape(undeclared="constant") as tape:
+            for n in "Cs":
+                tape.duplicated(x[n], dx[n], name=n)
+            for part in parts:
+                tape.duplicated(x["A"][part], dx["A"][part], name="A")
+            gemm(x, "C", "A", "B", alpha="A[2]", beta="s")
+        tape.reverse()
+        return dx["A"]
+
+    together = gradient(slice(None))
+    assert not np.isclose(together[:4], seeds["A"][:4]).any()
+    assert np.allclose(gradient(slice(3), slice(3, None)), together)
+    for part in (slice(3), slice(None, None, 2), slice(1, None)):
+        expected = seeds["A"].copy()
+        expected[part] = together[part]
+        assert np.allclose(gradient(part), expected)
+
+
+def test_part_of_a_complex_scalar():
+    z, dz = np.array([0.5, 2.0]), np.array([3.0, 4.0])
+    x = {n: matrix(complex).ravel("K") for n in "ABC"}
+    dc = matrix(complex).ravel("K")
+    product = (x["A"].reshape(2, 2).T @ x["B"].reshape(2, 2).T).T.ravel()
+    expected = 3 + np.vdot(product, dc).real
+    with Tape(undeclared="constant") as tape:
+        tape.duplicated(z[:1], dz[:1], name="z")
+        tape.duplicated(x["C"], dc, name="C")
+        step = {"call": "zgemm", "transa": "N", "transb": "N", "m": 2, "n": 2, "k": 2, "alpha": "z"}
+        step |= {"a": "A", "lda": 2, "b": "B", "ldb": 2, "beta": 0.0, "c": "C", "ldc": 2}
+        FORTRAN[0].call(step, place({**x, "z": z}))
+    tape.reverse()
+    assert np.isclose(dz[0], expected)
+    assert dz[1] == 4
 
 
 def test_const_takes_what_is_no_memory():

@@ -7,307 +7,21 @@ differentiates the program's arithmetic node by node as often as it takes (`grap
 
 import contextlib
 import math
-import random
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from graph import Arithmetic, Element, Layer
-from memory_guard import Pen
-from oracles import assert_close
-from roads import CBLAS, DTYPE, FORTRAN, REAL, Road, gemm, place
+from nests import Nest, Run, Writer, check_program, kind, product, whole
+from roads import FORTRAN, gemm, place
 
 import blasad
 from blasad import Duplicated, Forward, Reverse, Tape, autodiff, ffi, lib
+from blasad.activity import Mode
 from blasad.errors import check
-
-# P and Q are what the program computes with, s holds scalars, K is only read, U is scratch.
-SIZE = {"P": 14, "Q": 12, "s": 4, "K": 9, "U": 9}
-Step = dict[str, object]
-
-
-@dataclass
-class Call:
-    step: Step
-    road: Road
-
-    def __str__(self) -> str:
-        return f"{self.step} through {self.road}"
-
-
-@dataclass
-class Assign:
-    """Fresh numbers, announced."""
-
-    name: str
-    part: slice
-    values: np.ndarray
-
-
-@dataclass
-class Nest:
-    """A tape and what happens in it. `again`: calls after the first reverse(), followed by another one. `rest`: calls
-    when it is done, which only the tapes around it see. `free`: when it is closed."""
-
-    label: str
-    mode: blasad.activity.Mode
-    verify: bool
-    body: list[object] = field(default_factory=list)
-    shadows: list[tuple[str, slice, list[str]]] = field(default_factory=list)
-    replayed: bool = True
-    again: list[object] | None = None
-    rest: list[object] = field(default_factory=list)
-    free: str = "now"
-    undeclared: str = "constant"
-
-    def lines(self, indent: str = "") -> Iterator[str]:
-        yield f"{indent}{self.label}: {self.mode!r}, verify={self.verify}"
-        for name, part, shadows in self.shadows:
-            yield f"{indent}  {name}[{part.start}:{part.stop}:{part.step}] has {shadows}"
-        for what, things in (("", self.body), ("again ", self.again or []), ("rest ", self.rest)):
-            for x in things:
-                yield from x.lines(indent + "  " + what) if isinstance(x, Nest) else [f"{indent}  {what}{x}"]
-            if not what:
-                yield f"{indent}  {'replayed' if self.replayed else 'not replayed'}, freed {self.free}"
-
-
-class Writer:
-    """Draws programs. `declared`: the outermost tape knows all memory that the program has, and insists on it."""
-
-    def __init__(self, letter: str, seed: int, declared: bool = False) -> None:
-        self.letter, self.rng, self.declared = letter, random.Random(f"{letter}{seed}"), declared
-        self.pen, self.tapes, self.calls = Pen(1 << 17), 0, 0
-        self.memory: dict[str, np.ndarray] = {}
-        for name, size in SIZE.items():
-            self.buffer(name, size)
-        for i in range(SIZE["s"]):  # values hide nothing: active scalars that are 0 or 1
-            if self.rng.random() < 0.5:
-                self.memory["s"][i] = self.rng.choice([0, 1])
-
-    def numbers(self, count: int) -> np.ndarray:
-        real = np.array([self.rng.uniform(-1, 1) for _ in range(count * (2 if self.letter in "cz" else 1))])
-        return real.astype(REAL[self.letter]).view(DTYPE[self.letter])
-
-    def buffer(self, name: str, size: int) -> None:
-        self.memory[name] = self.pen.copy(self.numbers(size))
-
-    # ---- calls
-
-    def matrix(self, names: list[str], rows: int, cols: int, taken: set[Element]) -> tuple[str, int, set[Element]]:
-        """A place for a column-major matrix that shares no element with `taken`: name[offset], leading dimension."""
-        while True:
-            name = self.rng.choice(names)
-            ld = max(1, rows) + self.rng.choice([0, 0, 1, 2])
-            inner = [i + ld * j for i in range(rows) for j in range(cols)]
-            room = self.memory[name].size - max(inner, default=0)
-            free = [o for o in range(room) if not any((name, o + i) in taken for i in inner)]
-            if free:
-                offset = self.rng.choice(free)
-                return f"{name}[{offset}]", ld, {(name, offset + i) for i in inner}
-
-    def call(self, outputs: list[str], inputs: list[str]) -> Call:
-        rng = self.rng
-        m, n, k = (rng.choice([1, 2, 2, 3, 1, 0] if rng.random() < 0.15 else [1, 2, 2]) for _ in range(3))
-        road = rng.choice(FORTRAN + CBLAS)
-        row = road.cblas and rng.random() < 0.5
-        ta, tb = rng.choice("NTC"), rng.choice("NTC")
-        shapes = {"c": (m, n), "a": (m, k) if ta == "N" else (k, m), "b": (k, n) if tb == "N" else (n, k)}
-        taken: set[Element] = set()
-        at = {}
-        for key, shape in shapes.items():
-            rows, cols = shape[::-1] if row else shape
-            name, ld, elements = self.matrix(outputs if key == "c" else inputs, rows, cols, taken)
-            taken = taken or elements
-            at[key] = name, ld
-        if shapes["a"] == shapes["b"] and rng.random() < 0.2:
-            at["b"] = at["a"]
-        step: Step = {"call": f"{self.letter}gemm", **({"layout": "row"} if row else {})}
-        step |= {"transa": ta, "transb": tb, "m": m, "n": n, "k": k}
-
-        def scalar(values: list[object]) -> object:
-            if (road.cblas and self.letter in "sd") or rng.random() < 0.4:
-                return rng.choice(values)
-            names = ["s", "s", *(x for x in inputs if x in "PQU")]
-            while True:
-                name = rng.choice(names)
-                index = rng.randrange(self.memory[name].size)
-                if (name, index) not in taken:
-                    return f"{name}[{index}]"
-
-        # Numbers of few bits, of which no two are the same: one that a call has written must not be passed by value.
-        part = [rng.randrange(-1 << 20, 1 << 20) / (1 << 20) for _ in range(2)]
-        values: list[object] = [part[0], part[0], 1.0, 1.0, 0.0] + (
-            [str(complex(*part))] * 3 if self.letter in "cz" else []
-        )
-        step |= {"alpha": scalar(values), "a": at["a"][0], "lda": at["a"][1], "b": at["b"][0], "ldb": at["b"][1]}
-        step |= {"beta": scalar([*values, 0.0, 0.0]), "c": at["c"][0], "ldc": at["c"][1]}
-        self.calls += 1
-        return Call(step, road)
-
-    def assign(self, names: list[str]) -> Assign:
-        name = self.rng.choice(names)
-        part = self.rng.choice([slice(0, 5), slice(2, None, 2), slice(1, None, 3)])
-        return Assign(name, part, self.numbers(self.memory[name][part].size))
-
-    def program(self, count: int, outputs: list[str], inputs: list[str]) -> list[object]:
-        out: list[object] = [self.call(outputs, inputs) for _ in range(count)]
-        if count > 1 and self.rng.random() < 0.15:
-            out.insert(self.rng.randrange(1, count), self.assign(outputs))
-        return out
-
-    # ---- tapes
-
-    def parts(self, name: str, all_of_it: bool) -> list[slice]:
-        """What of a buffer one tape annotates: all, side by side, interleaved, a part."""
-        size = self.memory[name].size
-        cut = self.rng.randrange(1, size)
-        whole, one = [slice(0, size, 1)], [slice(0, cut, 1)]
-        ways = [whole, whole, whole, [*one, slice(cut, size, 1)], [slice(0, size, 2), slice(1, size, 2)]]
-        return self.rng.choice(ways if all_of_it else [*ways, one])
-
-    def nest(self, modes: list[blasad.activity.Mode], count: int, batches: list[int]) -> Nest:
-        """modes and batches from the outermost to the innermost."""
-        rng, (mode, *inner) = self.rng, modes
-        self.tapes += 1
-        nest = Nest(f"t{self.tapes}", mode, rng.random() < 0.7)
-        program = ["P", "Q", "P", "Q", "U", "s"]
-        used = set(SIZE)
-        if inner:
-            for _ in range(rng.choice([1, 1, 1, 2])):
-                nest.body += self.program(rng.choice([0, 0, 1]), program, [*program, "K"])
-                nest.body.append(self.nest(inner, count, batches[1:]))
-            used |= {s for x in nest.body if isinstance(x, Nest) for s in all_shadows(x)}
-        else:
-            nest.body = self.program(count, program, [*program, "K"])
-        all_of_it = self.declared and nest.label == "t1"
-        nest.undeclared = "error" if all_of_it else "constant"
-        skipped = set() if all_of_it else {"U"} | {x for x in sorted(used) if rng.random() < 0.15}
-        for name in sorted(used - skipped):
-            for i, part in enumerate(self.parts(name, all_of_it)):
-                shadows = [f"{name}_{nest.label}_{i}_{k}" for k in range(batches[0])]
-                nest.shadows.append((name, part, shadows))
-                for shadow in shadows:
-                    self.buffer(shadow, self.memory[name].size)
-        own = [s for _, _, shadows in nest.shadows for s in shadows]
-        if not own:  # everything was skipped
-            return self.nest(modes, count, batches)
-        if mode is Reverse:
-            nest.replayed = rng.random() < 0.95
-            if rng.random() < 0.3 and nest.replayed:
-                nest.again = self.program(1, own, [*own, "K"])
-        nest.rest = self.program(rng.choice([0, 0, 0, 1]), [*program, rng.choice(own)], [*program, rng.choice(own)])
-        nest.free = rng.choice(["now", "now", "later", "end"])
-        return nest
-
-
-def all_shadows(nest: Nest) -> list[str]:
-    own = [s for _, _, shadows in nest.shadows for s in shadows]
-    return own + [s for x in nest.body if isinstance(x, Nest) for s in all_shadows(x)]
-
-
-def annotate(tape: Tape, x: np.ndarray, shadows: list[np.ndarray], name: str, batch: bool = True) -> None:
-    """As tape.duplicated, with a batch of shadows."""
-    pointers = [ffi.cast("void *", dx.ctypes.data) for dx in shadows]
-    at = ffi.cast("void *", x.ctypes.data)
-    check(
-        lib.blasad_annotate(
-            tape._open, at, len(shadows), pointers, batch, kind(x), x.ndim, x.shape, x.strides, name.encode()
-        )
-    )
-
-
-def kind(x: np.ndarray) -> int:
-    return list(DTYPE.values()).index(x.dtype.type)
-
-
-class Run:
-    """A nest, executed by blasad and by the oracle."""
-
-    def __init__(self, writer: Writer) -> None:
-        self.memory, self.where = writer.memory, place(writer.memory)
-        self.oracle = Arithmetic(writer.letter in "cz")
-        for name, x in self.memory.items():
-            self.oracle.buffer(name, x)
-        self.later: list[Tape] = []
-        self.end: list[Tape] = []
-
-    def do(self, things: list[object]) -> None:
-        for x in things:
-            if isinstance(x, Nest):
-                self.nest(x)
-            elif isinstance(x, Call):
-                x.road.call(x.step, self.where)
-                self.oracle.gemm(x.step)
-            elif isinstance(x, Assign):
-                self.assign(x)
-
-    def assign(self, x: Assign) -> None:
-        part = self.memory[x.name][x.part]
-        array = ffi.cast("void *", part.ctypes.data), kind(part), part.ndim, part.shape, part.strides
-        check(lib.blasad_assigned_begin(*array))
-        part[:] = x.values
-        check(lib.blasad_assigned_end(*array))
-        for index, value in zip(range(self.memory[x.name].size)[x.part], x.values, strict=True):
-            self.oracle.memory[x.name][index] = self.oracle.number(complex(value))
-
-    def nest(self, n: Nest) -> None:
-        tape = Tape(n.mode, verify=n.verify, undeclared=n.undeclared)
-        with tape:
-            shadows: dict[Element, list[Element]] = {}
-            for name, part, names in n.shadows:
-                annotate(tape, self.memory[name][part], [self.memory[s][part] for s in names], name)
-                for i in range(self.memory[name].size)[part]:
-                    shadows[name, i] = [(s, i) for s in names]
-            layer = Layer(self.oracle, shadows)
-            waiting, self.later = self.later, []
-            self.do(n.body)
-        layer.close()
-        if n.mode is Forward:
-            layer.forward()
-        for inner in self.later:
-            inner.close()
-        self.later = waiting
-        if n.mode is Reverse and n.replayed:
-            tape.reverse()
-            layer.reverse()
-            if n.again is not None:
-                self.do(n.again)
-                tape.reverse()
-                layer.reverse()
-        if n.free == "now":
-            tape.close()
-        else:
-            (self.later if n.free == "later" else self.end).append(tape)
-        self.do(n.rest)
-
-    def compare(self, terms: int) -> None:
-        for name, got in self.memory.items():
-            want, bound = self.oracle.values(name)
-            assert_close(got, want, bound, terms, name)
-
-
-def check_program(
-    letter: str, seed: int, modes: list[blasad.activity.Mode], count: int, batches: list[int], declared: bool = False
-) -> None:
-    writer = Writer(letter, seed, declared)
-    nest = writer.nest(modes, count, batches)
-    run = Run(writer)
-    try:
-        run.nest(nest)
-        run.compare(40 * writer.calls * len(modes))
-    except Exception as error:
-        error.add_note("\n".join(nest.lines()))
-        raise
-    writer.pen.check()
-    for tape in run.end:
-        tape.close()
-
 
 MODES = {"F": Forward, "R": Reverse}
 
 
-def modes(letters: str) -> list[blasad.activity.Mode]:
+def modes(letters: str) -> list[Mode]:
     """Outermost first: FR is forward over reverse."""
     return [MODES[x] for x in letters]
 
@@ -347,16 +61,6 @@ def test_nothing_is_assumed_of_blasads_own_memory(letter, nest):
 
 
 # ---------------------------------------------------------------- known derivatives
-
-
-def product(c: str, a: str, b: str, order: int, alpha: object = 1.0, beta: object = 0.0) -> Call:
-    step: Step = {"call": "dgemm", "transa": "N", "transb": "N", "m": order, "n": order, "k": order}
-    step |= {"alpha": alpha, "a": a, "lda": order, "b": b, "ldb": order, "beta": beta, "c": c, "ldc": order}
-    return Call(step, FORTRAN[0])
-
-
-def whole(name: str, size: int, shadow: str) -> tuple[str, slice, list[str]]:
-    return name, slice(0, size, 1), [shadow]
 
 
 @pytest.mark.parametrize("nest", ["R", "F", *SECOND, *THIRD, "RRRRR", "FFFFF", "FRFRR", "RFRFR"])
@@ -420,29 +124,59 @@ def test_autodiff_of_autodiff():
     assert (y[0], dx[0], ty[0], tdx[0]) == (8, 12, 12, 12)
 
 
+# Calls that do nothing, or make no product, by the values of scalars that are active on the outer tape only.
+NOTHING = product("C", "B", "E", 2, alpha="s[0]", beta="s[1]")  # alpha = 0, beta = 1
+HIDDEN = {
+    "output needed by an earlier call": [product("D", "A", "C", 2), NOTHING, product("D", "C", "A", 2, beta=1.0)],
+    "output read twice": [product("D", "A", "C", 2), NOTHING, product("D", "A", "C", 2, beta=0.5), NOTHING],
+    "operands overwritten later": [
+        product("C", "A", "D", 2, alpha="s[0]", beta=0.5),
+        product("D", "B", "C", 2, alpha=0.3, beta=0.2),
+        product("A", "C", "B", 2, beta="s[0]"),
+    ],
+}
+
+
 @pytest.mark.parametrize("outer", [Reverse, Forward], ids=["reverse", "forward"])
-@pytest.mark.parametrize("which", range(4))
-def test_values_that_only_the_outer_tape_sees_change(which, outer):
-    """A call that does nothing by the values of its scalars, which are active on the outer tape only: what an earlier
-    call's adjoint needs of its output is another value afterwards."""
-    writer = Writer("d", which)
+@pytest.mark.parametrize("annotated", ["ACD", "AD", "ACDBE", "AC"])
+@pytest.mark.parametrize("case", HIDDEN)
+def test_values_hide_nothing_from_the_outer_tape(case, annotated, outer):
+    writer = Writer("d", 0)
     memory = writer.memory
     memory |= {n: writer.numbers(4) for n in "ABCDE"}
-    memory["s"][:2] = [(0, 1), (0, 1), (1, 1), (0, 0)][which]
-    inner = Nest("inner", Reverse, True)
-    inner.body = [
-        product("D", "A", "C", 2),
-        product("C", "B", "E", 2, alpha="s[0]", beta="s[1]"),
-        product("D", "C", "A", 2, beta=1.0),
-    ]
-    inner.shadows = [whole(n, 4, f"{n}_inner") for n in ("ACD" if which else "ACDBE")]
-    names = [*"ABCDEs", *(s for _, _, (s,) in inner.shadows)]
+    memory["s"][:2] = 0, 1
+    inner = Nest("inner", Reverse, True, list(HIDDEN[case]), [whole(n, 4, f"{n}_inner") for n in annotated])
+    names = [*"ABCDEs", *(s for x in inner.shadows for s in x.shadows)]
     memory |= {f"{n}_inner": writer.numbers(4) for n in "ABCDE"}
     top = Nest("outer", outer, True, [inner], [whole(n, 4, f"{n}_outer") for n in names])
     memory |= {f"{n}_outer": writer.numbers(4) for n in names}
     run = Run(writer)
     run.nest(top)
     run.compare(200)
+
+
+@pytest.mark.parametrize("outer", [Reverse, Forward], ids=["reverse", "forward"])
+@pytest.mark.parametrize("inner", [Reverse, Forward], ids=["reverse", "forward"])
+def test_no_product_by_an_active_zero(inner, outer):
+    """alpha is 0, active on the outer tape only, and what it multiplies is infinite: the inner derivative has no part
+    in that, whatever a BLAS makes of 0 * Inf."""
+    chain = Chain()
+    x = chain.x
+    alpha, dalpha = np.zeros(1), np.zeros(1)
+    x["B"][:] = np.inf
+    with Tape(outer, undeclared="constant") as top:
+        top.duplicated(alpha, dalpha)
+        chain.annotate(top, "dA dR", "t")
+        before = {n: v.copy() for n, v in x.items()}
+        with Tape(inner, undeclared="constant") as tape:
+            chain.annotate(tape, "A R")
+            step = {"call": "dgemm", "transa": "N", "transb": "T", "m": 2, "n": 2, "k": 2, "alpha": "alpha"}
+            step |= {"a": "A", "lda": 2, "b": "B", "ldb": 2, "beta": 0.5, "c": "R", "ldc": 2}
+            FORTRAN[0].call(step, place({**x, "alpha": alpha}))
+        if inner is Reverse:
+            tape.reverse()
+    assert np.array_equal(x["dR"], 0.5 * before["dR"])
+    assert np.array_equal(x["dA"], before["dA"])
 
 
 @pytest.mark.parametrize("outer", [Reverse, Forward], ids=["reverse", "forward"])
@@ -553,6 +287,83 @@ def test_opened_late_about_something_else(mode):
     if mode is Reverse:
         late.reverse()
         assert np.array_equal(chain.x["dV"], 0.5 * seed)
+
+
+@pytest.mark.parametrize(
+    ("late", "annotated"), [("operand", True), ("operand", False), ("alpha", True), ("beta", True)], ids=str
+)
+def test_opened_too_late_about_a_constant(late, annotated):
+    """What the recording took for constant is memory of the recording: the adjoints have its values in them."""
+    chain = Chain()
+    x = chain.x
+    with Tape(undeclared="constant") as tape:
+        chain.annotate(tape, "A R")
+        for n in ("B", "V", "T") if annotated else ():
+            tape.const(x[n], name=n)
+        gemm(x, "R", "A", "B", alpha="V[1]", beta="T[2]", road=FORTRAN[0])
+    before = chain.bytes()
+    with Tape(undeclared="constant") as outer:
+        outer.duplicated(x[{"operand": "B", "alpha": "V", "beta": "T"}[late]], np.zeros(4))
+        with pytest.raises(blasad.TapeError, match="opened after"):
+            tape.reverse()
+    assert chain.bytes() == before
+
+
+def test_opened_late_about_scratch_used_again():
+    """What was kept of undeclared memory stays; the memory itself may be something else by now."""
+    chain = Chain()
+    x = chain.x
+    with Tape(undeclared="constant") as tape:
+        chain.annotate(tape, "A R")
+        gemm(x, "R", "A", "B")
+    want = {n: v.copy() for n, v in x.items()}
+    want["dA"] += (x["dR"].reshape(2, 2).T @ x["B"].reshape(2, 2)).T.ravel()
+    x["B"][:] = 5
+    with Tape(undeclared="constant") as late:
+        late.duplicated(x["B"], x["dB"])
+        tape.reverse()
+    assert np.allclose(x["dA"], want["dA"], rtol=1e-14)
+
+
+@pytest.mark.parametrize("outer", [Reverse, Forward], ids=["reverse", "forward"])
+def test_opened_late_about_what_lies_between(outer):
+    """Memory is elements: what lies between those of the recording is nobody's business."""
+    block = np.linspace(0.1, 1, 40)
+    x = {n: block[8 * i : 8 * i + 4] for i, n in enumerate(["S", "A", "T", "R"])}
+    gaps = [block[8 * i + 4 : 8 * i + 8] for i in range(4)]
+    pairs, shadow = np.linspace(1, 2, 16), np.zeros(16)
+    with Tape(undeclared="constant") as tape:
+        tape.duplicated(x["A"], np.ones(4))
+        tape.duplicated(x["R"], np.ones(4))
+        tape.duplicated(pairs[::2], shadow[::2])
+        gemm(x, "S", "A", "A")
+        gemm(x, "T", "S", "A")
+        gemm(x, "R", "T", "S")
+        gemm({"A": pairs, "R": x["R"]}, "R", "A", "A", order=1, ldb=2, beta=1.0)
+    with Tape(outer, undeclared="constant") as late:
+        for gap in gaps:
+            late.duplicated(gap, np.zeros(4))
+        for y in (pairs, shadow):
+            late.duplicated(y[1::2], np.zeros(16)[1::2])
+        tape.reverse()
+    assert shadow[0] == 2 * pairs[0]
+
+
+def test_replayed_when_the_outer_tape_has_ended():
+    """Then it is first order, and so is the outer tape, which has seen the program and what the inner one kept."""
+    chain = Chain()
+    want = chain.gradient()
+    with Tape(undeclared="constant") as outer:
+        chain.annotate(outer, "A B R", "t")
+        tape = chain.record()
+    seeds = {n: chain.x[n].copy() for n in ("tA", "tB", "tR")}
+    outer.reverse()
+    tape.reverse()
+    assert all(np.array_equal(chain.x[n], want[n]) for n in ("dA", "dB", "dR"))
+    for n, seed in seeds.items():
+        chain.x[f"d{n[1:]}"][:] = seed
+    tape.reverse()
+    assert all(np.array_equal(chain.x[f"d{n[1:]}"], chain.x[n]) for n in seeds)
 
 
 def test_opened_inside_and_replayed_inside():
