@@ -100,6 +100,7 @@ static bool program(const setting *s)
         if (s->options & BLASAD_FOLLOW_COPIES) {
             memcpy(copy, y, sizeof copy);
             product(copy, k, 0, c);
+            good &= fine(blasad_forget(copy, BLASAD_DOUBLE, 1, &n, &stride));
         }
         good &= fine(blasad_forget(kept, BLASAD_BYTES, 1, &bytes, NULL));
         sgemm("N", "N", &two, &two, &one, &(float){0.5f}, fx, &two, fx + 2, &one, &(float){0}, floats, &two);
@@ -219,9 +220,9 @@ static bool run(const setting *s, long from, long to)
     bool outer_good = s->outer < 0 || outer;
     blasad_tape *t = open_tape(s->mode, s, false);
     const bool complete = program(s);
-    bool good = t && complete;
+    bool good = t;
     if (t) {
-        good &= fine(blasad_tape_close_recording(t));
+        good = fine(blasad_tape_close_recording(t));
         if (s->mode == BLASAD_REVERSE)
             good = replay(t, good, from);
         CHECK_OK(blasad_tape_free(t));
@@ -242,6 +243,7 @@ static bool run(const setting *s, long from, long to)
         }
         CHECK_OK(blasad_tape_free(outer));
     }
+    CHECK(complete || !good || !outer_good, "allocation %ld: no tape remembers what failed", from);
     armed = false;
     CHECK(mapped == mapped_before, "allocation %ld: %ld bytes stay mapped", from, mapped - mapped_before);
     results result;
