@@ -113,6 +113,23 @@ BL_EXPORT int blasad_const(blasad_tape *t, void *x, size_t nbytes)
 
 /* ---- announcements */
 
+/* Of plain bytes: what is annotated there, or was written by calls, says what they are. */
+static int width_at(bl_layer *top, const bl_view *v)
+{
+    if ((((uintptr_t)v->base | (uintptr_t)v->column | (uintptr_t)v->stride) & 7) != 0)
+        return 4;
+    for (bl_layer *l = top; l; l = l->below) {
+        bl_regions *rs = &((blasad_tape *)l)->regions;
+        bl_parts parts = bl_parts_of(rs, v, 8, false);
+        bl_region *r;
+        bl_view part;
+        while (bl_parts_next(&parts, &r, &part))
+            if (r && r->width)
+                return r->width;
+    }
+    return 4;
+}
+
 /* The array as views of one run a column, each told to all layers of this thread; `one` returns the label of an
  * annotation that is in its way, or NULL. */
 static int tell(const char *what, void *x, int type, int ndim, const int64_t *shape, const int64_t *strides,
@@ -136,7 +153,7 @@ static int tell(const char *what, void *x, int type, int ndim, const int64_t *sh
             v.columns = a.shape[0];
             v.end = p + (v.columns - 1) * v.stride + v.column;
         }
-        label = one(bl_thread_state.top, &v, 1 << array.shift);
+        label = one(bl_thread_state.top, &v, array.width ? array.width : width_at(bl_thread_state.top, &v));
     } while (!label && bl_axes_next(&a, a.n > 0, at, &p));
     if (label)
         code = bl_fail(BLASAD_VALUE,

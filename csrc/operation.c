@@ -555,10 +555,36 @@ BL_EXPORT blasad_operation *blasad_record_begin(int n_in, const blasad_array *in
     return o;
 }
 
-static void go_on(const blasad_operation *o)
+/* The layers of the thread are told again; below a tape that was opened in the operation and is still open, if so. */
+static bool go_on(const blasad_operation *o)
 {
-    bl_thread_state.top = o->top;
+    bl_layer **end = &bl_thread_state.top;
+    const bool clean = !*end;
+    while (*end)
+        end = &(*end)->below;
+    *end = o->top;
     bl_thread_state.paused = false;
+    return clean;
+}
+
+/* From the outermost to the innermost: what one does with its numbers the outer ones shall find in order. */
+static void tell_end(bl_layer *l, blasad_operation *o)
+{
+    if (!l)
+        return;
+    tell_end(l->below, o);
+    l->operated(l, o);
+}
+
+static void abandon(blasad_operation *o)
+{
+    const bool spliced = bl_splice();
+    for (bl_layer *l = bl_thread_state.top; l; l = l->below)
+        bl_tape_fail((blasad_tape *)l, BLASAD_TAPE,
+                     "an operation of tape.record was left by an error, and nothing tells what it had written");
+    if (spliced)
+        bl_unsplice();
+    bl_operation_give(o);
 }
 
 BL_EXPORT int blasad_record_end(blasad_operation *o, blasad_vjp vjp, blasad_jvp jvp, void *self, void (*done)(void *))
@@ -567,15 +593,15 @@ BL_EXPORT int blasad_record_end(blasad_operation *o, blasad_vjp vjp, blasad_jvp 
     o->jvp = jvp;
     o->self = self;
     o->done = done;
-    if (bl_thread_state.top) {
-        bl_operation_give(o);
-        return bl_fail(BLASAD_TAPE, "a tape that was opened inside an operation is still recording; close it first");
+    if (!go_on(o)) {
+        abandon(o);
+        return bl_fail(BLASAD_TAPE, "a tape that was opened inside an operation of tape.record is still recording; it "
+                                    "has to be closed there");
     }
-    go_on(o);
     const bool spliced = bl_splice();
     int code = BLASAD_OK;
+    tell_end(bl_thread_state.top, o);
     for (bl_layer *l = bl_thread_state.top; l; l = l->below) {
-        l->operated(l, o);
         const int error = blasad_tape_error((blasad_tape *)l);
         code = code == BLASAD_OK && error == BLASAD_USER ? error : code;
     }
@@ -588,11 +614,5 @@ BL_EXPORT int blasad_record_end(blasad_operation *o, blasad_vjp vjp, blasad_jvp 
 BL_EXPORT void blasad_record_abandon(blasad_operation *o)
 {
     go_on(o);
-    const bool spliced = bl_splice();
-    for (bl_layer *l = bl_thread_state.top; l; l = l->below)
-        bl_tape_fail((blasad_tape *)l, BLASAD_TAPE,
-                     "an operation of tape.record was left by an error, and nothing tells what it had written");
-    if (spliced)
-        bl_unsplice();
-    bl_operation_give(o);
+    abandon(o);
 }

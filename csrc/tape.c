@@ -300,12 +300,27 @@ static bool is_active_on(const blasad_tape *t, char *lo, char *hi)
     return bl_regions_meet(&t->regions, &v) || bl_windows_live(&t->regions, &v);
 }
 
-/* Elements of r, of a window those that recorded calls saw, or their shadows. */
+/* Undeclared memory of which the adjoints have copies, and which another tape has annotated with that very content; if
+ * the content is another one it has been used for something else since, and is nothing of this recording's. */
+static bool kept_active_on(const blasad_tape *outer, const bl_region *r)
+{
+    const size_t units = bl_region_units(r), width = (size_t)1 << r->shift;
+    for (size_t u = r->have ? bl_bits_next(r->have, 0, units, 0) : units; u < units;
+         u = bl_bits_next(r->have, u + 1, units, 0)) {
+        char *at = r->lo + (u << r->shift);
+        const bl_view v = bl_view_run(at, (int64_t)width);
+        if (bl_regions_meet(&outer->regions, &v) && memcmp(at, at + bl_source(r), width) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Elements of r, of a window those that recorded calls left, or their shadows. */
 static bool some_active_on(const blasad_tape *outer, const bl_region *r, int batch)
 {
     if (r->gone || (r->window && !r->used_lo))
         return false;
-    const uint64_t *member = r->window ? r->seen : r->member;
+    const uint64_t *member = r->window ? r->known : r->member;
     const size_t end = r->window ? bl_unit(r, r->used_hi - 1) + 1 : bl_region_units(r);
     size_t to;
     for (size_t from = r->window ? bl_unit(r, r->used_lo) : 0; from < end; from = to) {
@@ -327,7 +342,8 @@ static bool opened_around(const blasad_tape *t)
     for (const bl_layer *l = bl_thread_state.top; l; l = l->below) {
         const blasad_tape *outer = (const blasad_tape *)l;
         for (size_t i = 0; outer->serial >= t->serial && i < t->regions.count; i++)
-            if (some_active_on(outer, t->regions.region[i], t->regions.batch))
+            if (some_active_on(outer, t->regions.region[i], t->regions.batch) ||
+                kept_active_on(outer, t->regions.region[i]))
                 return false;
     }
     return true;
