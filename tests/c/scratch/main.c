@@ -107,16 +107,16 @@ static void other_width(int mode, int options, int floats, bool told)
     CHECK_OK(blasad_tape_free(t));
 }
 
-/* Floats written over one half of an active double: the double is gone. Reading what is left of it is an unseen thing
- * of the program's: it is taken for constant. */
-static void half_overwritten(int mode, int options)
+/* Floats written over one half of a double, active or not: the double is gone. Reading what is left of it is an unseen
+ * thing of the program's: it is taken for constant. */
+static void half_overwritten(int mode, int options, const double *from)
 {
     union {
         double d;
         float f[2];
     } s;
     blasad_tape *t = open_on_all(mode, options);
-    times(2, &x, 0, &s.d);
+    times(2, from, 0, &s.d);
     times_float(0, (float[]){1}, 0, &s.f[0]);
     const size_t read = blasad_tape_length(t);
     times(3, &s.d, 0, &y[0]);
@@ -285,7 +285,8 @@ int main(void)
                 other_width(mode, options, floats, false);
                 other_width(mode, options, floats, true);
             }
-            half_overwritten(mode, options);
+            half_overwritten(mode, options, &x);
+            half_overwritten(mode, options, &unit);
             for (enum refill how = KEPT; how < REFILLS; how++)
                 refilled(mode, options, how);
             scalars(mode, options);
