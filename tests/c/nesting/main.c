@@ -183,6 +183,8 @@ static void reverse_over_reverse(int options, int outer_options, int way)
     gradient(options, way);
     CHECK_OK(blasad_tape_close_recording(outer));
     CHECK(same(first(), ga), "way %d", way);
+    /* what rules read is what the program's own call read */
+    CHECK((blasad_tape_assuming(outer, 0) == blasad_tape_length(outer)) == (way != FORGOTTEN), "way %d", way);
     for (int repeat = 0; repeat < 2; repeat++) {
         const matrix none = {{0}};
         set(va, none), set(vc, none), set(vgc, none), set(vga, V);

@@ -296,6 +296,44 @@ static void goes_wrong(int mode, enum wrong how)
     CHECK(s.done == (how != ABANDONED), "%d", s.done);
 }
 
+/* What an operation makes of constants is constant, and ends what was active in its place: z = copy of x + 2 of that.
+ */
+static void inactive_in_scratch(int mode, int options)
+{
+    reset();
+    const int32_t room = ROOM, one = 1;
+    double between[ROOM], constant[ROOM];
+    square s = {.in = layouts[1], .out = layouts[4]};
+    bool replaced[ROOM] = {false};
+    blasad_tape *t = blasad_tape_new(mode, options);
+    annotate(t, x, dx, 1);
+    annotate(t, z, dz, 1);
+    CHECK_OK(blasad_const(t, y, sizeof y));
+    CHECK_OK(blasad_const(t, constant, sizeof constant));
+    CHECK_OK(blasad_tape_start(t));
+    dgemm("N", "N", &room, &one, &one, &(double){1}, x, &room, &(double){1}, &one, &(double){0}, between, &room);
+    dgemm("N", "N", &room, &one, &one, &(double){1}, between, &room, &(double){1}, &one, &(double){0}, z, &room);
+    CHECK_OK(make(&s, y, between, false, false));
+    dgemm("N", "N", &room, &one, &one, &(double){2}, between, &room, &(double){1}, &one, &(double){1}, z, &room);
+    for (int e = 0; e < N; e++) {
+        const int32_t single = 1;
+        double *p = between + place(&s.out, e);
+        replaced[place(&s.out, e)] = true;
+        dgemm("N", "N", &single, &one, &one, &(double){1}, p, &single, &(double){1}, &one, &(double){0}, constant,
+              &single); /* an active value would be refused */
+    }
+    CHECK_OK(blasad_tape_close_recording(t));
+    if (mode == BLASAD_REVERSE)
+        CHECK_OK(blasad_reverse(t));
+    for (int i = 0; i < ROOM; i++) {
+        const double factor = replaced[i] ? 1 : 3, seed_z = 0.5 + i;
+        const double want = mode == BLASAD_REVERSE ? seed_x[0][i] + factor * seed_z : factor * seed_x[0][i];
+        const double got = mode == BLASAD_REVERSE ? dx[0][i] : dz[0][i];
+        CHECK(got == want, "%d: %g, not %g", i, got, want);
+    }
+    CHECK_OK(blasad_tape_free(t));
+}
+
 static void without_tape(void)
 {
     reset();
@@ -408,6 +446,7 @@ int main(void)
                 }
             for (int i = 0; i < 2 * LAYOUTS; i++)
                 in_place(mode, options, &layouts[i / 2], i % 2);
+            inactive_in_scratch(mode, options);
             nested(mode, false, options);
             nested(mode, true, options);
         }
