@@ -290,6 +290,49 @@ static void equal_bytes(int mode, int options)
     CHECK_OK(blasad_tape_free(outer));
 }
 
+/* Inner tapes one after the other, each replayed twice, with shadows of scratch that are not zero in the end: nothing
+ * of one pass is left in the next. All are numbers: r = x (x + 0), dx = 2 x g, four times. */
+static void again(int mode, int options)
+{
+    const int32_t n = 1;
+    double x = 3, dx = 0, g = 5, r = 0, dr = 0;
+    double tx = 1, tdx = 0, tg = 100, tr = 0, tdr = 0; /* on the outer tape */
+    if (mode == BLASAD_REVERSE)
+        tx = tg = 0, tdx = 1;
+    blasad_tape *outer = blasad_tape_new(mode, options);
+    CHECK_OK(blasad_duplicated(outer, &x, &tx, sizeof x));
+    CHECK_OK(blasad_duplicated(outer, &dx, &tdx, sizeof dx));
+    CHECK_OK(blasad_duplicated(outer, &g, &tg, sizeof g));
+    CHECK_OK(blasad_duplicated(outer, &r, &tr, sizeof r));
+    CHECK_OK(blasad_duplicated(outer, &dr, &tdr, sizeof dr));
+    CHECK_OK(blasad_tape_start(outer));
+    for (int i = 0; i < 2; i++) {
+        double scratch = 0;
+        blasad_tape *inner = blasad_tape_new(BLASAD_REVERSE, options);
+        CHECK_OK(blasad_duplicated(inner, &x, &dx, sizeof x));
+        CHECK_OK(blasad_duplicated(inner, &r, &dr, sizeof r));
+        CHECK_OK(blasad_tape_start(inner));
+        dgemm("N", "N", &n, &n, &n, &(double){1}, &x, &n, &(double){1}, &n, &(double){1}, &scratch, &n);
+        dgemm("N", "N", &n, &n, &n, &(double){1}, &scratch, &n, &x, &n, &(double){0}, &r, &n);
+        CHECK_OK(blasad_tape_close_recording(inner));
+        for (int k = 0; k < 2; k++) {
+            dgemm("N", "N", &n, &n, &n, &(double){1}, &g, &n, &(double){1}, &n, &(double){0}, &dr, &n);
+            CHECK_OK(blasad_reverse(inner));
+        }
+        CHECK_OK(blasad_tape_free(inner));
+        CHECK_OK(blasad_forget(&scratch, BLASAD_DOUBLE, 0, NULL, NULL));
+    }
+    CHECK(dx == 4 * 30, "%g", dx);
+    CHECK_OK(blasad_tape_close_recording(outer));
+    if (mode == BLASAD_REVERSE) {
+        CHECK_OK(blasad_reverse(outer));
+        CHECK(tx == 4 * 2 * 5 && tg == 4 * 2 * 3, "%g %g", tx, tg);
+    } else {
+        CHECK(tdx == 4 * (2 * 1 * 5 + 2 * 3 * 100), "%g", tdx);
+    }
+    CHECK_OK(blasad_tape_free(outer));
+}
+
 int main(void)
 {
     check_backend();
@@ -303,8 +346,10 @@ int main(void)
     too_late(BLASAD_FORWARD);
     too_late(BLASAD_REVERSE);
     for (int mode = BLASAD_REVERSE; mode <= BLASAD_FORWARD; mode++) {
-        equal_bytes(mode, 0);
-        equal_bytes(mode, BLASAD_NO_VERIFY);
+        for (int options = 0; options <= BLASAD_NO_VERIFY; options++) {
+            equal_bytes(mode, options);
+            again(mode, options);
+        }
         late_but_apart(mode, false);
         late_but_apart(mode, true);
     }
