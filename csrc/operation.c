@@ -527,6 +527,11 @@ BL_EXPORT blasad_operation *blasad_record_begin(int n_in, const blasad_array *in
         if (o)
             free(o->pointers);
         free(o);
+        const bool spliced = bl_splice(); /* whatever the program does then, the tapes know that they miss it */
+        for (bl_layer *l = bl_thread_state.top; l; l = l->below)
+            bl_out_of_memory((blasad_tape *)l);
+        if (spliced)
+            bl_unsplice();
         bl_fail(BLASAD_MEMORY, "no memory to record an operation");
         return NULL;
     }

@@ -216,7 +216,7 @@ static void verify_end(blasad_tape *t)
     t->unexplained = text;
 }
 
-BL_EXPORT int blasad_tape_close_recording(blasad_tape *t)
+static int close_recording(blasad_tape *t, bool verify)
 {
     if (!t->recording)
         return blasad_tape_error(t);
@@ -228,10 +228,12 @@ BL_EXPORT int blasad_tape_close_recording(blasad_tape *t)
     if (!bl_layer_pop(&t->layer, everywhere(t)))
         return bl_fail(BLASAD_TAPE, "a tape that was opened inside this one is still recording; close that one first");
     end_recording(t);
-    if (!(t->options & BLASAD_NO_VERIFY) && atomic_load(&t->error) == BLASAD_OK)
+    if (verify && !(t->options & BLASAD_NO_VERIFY) && atomic_load(&t->error) == BLASAD_OK)
         verify_end(t);
     return blasad_tape_error(t);
 }
+
+BL_EXPORT int blasad_tape_close_recording(blasad_tape *t) { return close_recording(t, true); }
 
 /* To tapes that are open around this one, the numbers that it kept end with it. */
 static void forget_values(const blasad_tape *t)
@@ -263,8 +265,7 @@ BL_EXPORT int blasad_tape_free(blasad_tape *t)
     if (t->recording) {
         if (!bl_is_mine(t))
             return bl_fail(BLASAD_TAPE, "this tape records another thread; it is kept until that thread closes it");
-        t->options |= BLASAD_NO_VERIFY; /* nobody will ask */
-        blasad_tape_close_recording(t);
+        close_recording(t, false); /* nobody will ask */
         if (t->recording)
             return BLASAD_TAPE; /* an inner tape is open; the text says so */
     }

@@ -3,51 +3,9 @@
  * Contract: 3, 11. */
 #include "../naive.h"
 
-#include <errno.h>
+#include "../exhaust.h"
 
 #include "arena.h"
-
-/* ---- malloc and its family, in front of the sanitizer's or the C library's; free is theirs */
-
-static long made, fail_from, fail_to; /* allocations since armed; those that fail */
-static bool armed;
-
-static bool refused(void)
-{
-    if (!armed)
-        return false;
-    made++;
-    if (made < fail_from || made > fail_to)
-        return false;
-    errno = ENOMEM;
-    return true;
-}
-
-#define SANITIZERS __attribute__((weak))
-void *__interceptor_malloc(size_t) SANITIZERS;
-void *__interceptor_calloc(size_t, size_t) SANITIZERS;
-void *__interceptor_realloc(void *, size_t) SANITIZERS;
-void *__interceptor_aligned_alloc(size_t, size_t) SANITIZERS;
-void *__libc_malloc(size_t);
-void *__libc_calloc(size_t, size_t);
-void *__libc_realloc(void *, size_t);
-void *__libc_memalign(size_t, size_t);
-
-void *malloc(size_t n) { return refused() ? NULL : __interceptor_malloc ? __interceptor_malloc(n) : __libc_malloc(n); }
-void *calloc(size_t n, size_t size)
-{
-    return refused() ? NULL : __interceptor_calloc ? __interceptor_calloc(n, size) : __libc_calloc(n, size);
-}
-void *realloc(void *p, size_t n)
-{
-    return refused() ? NULL : __interceptor_realloc ? __interceptor_realloc(p, n) : __libc_realloc(p, n);
-}
-void *aligned_alloc(size_t alignment, size_t n)
-{
-    return refused()                     ? NULL
-           : __interceptor_aligned_alloc ? __interceptor_aligned_alloc(alignment, n)
-                                         : __libc_memalign(alignment, n);
-}
 
 /* ---- a program that makes the library allocate all it ever does */
 

@@ -183,6 +183,8 @@ static void reverse_over_reverse(int options, int outer_options, int way)
     gradient(options, way);
     CHECK_OK(blasad_tape_close_recording(outer));
     CHECK(same(first(), ga), "way %d", way);
+    /* what rules read is what the program's own call read */
+    CHECK((blasad_tape_assuming(outer, 0) == blasad_tape_length(outer)) == (way != FORGOTTEN), "way %d", way);
     for (int repeat = 0; repeat < 2; repeat++) {
         const matrix none = {{0}};
         set(va, none), set(vc, none), set(vgc, none), set(vga, V);
@@ -199,7 +201,10 @@ static void reverse_over_reverse(int options, int outer_options, int way)
 static void too_late(int mode)
 {
     reset();
-    for (int which = 0; which < 4; which++) {
+    static const char *const words[] = {"opened after", "opened after", "opened after", "", "opened after", ""};
+    for (int which = 0; which < 6; which++) {
+        const bool allowed = !*words[which];
+        const int64_t n = NN, stride = sizeof(double);
         double scratch[NN], dscratch[NN];
         blasad_tape *inner = blasad_tape_open(BLASAD_REVERSE);
         CHECK_OK(blasad_duplicated(inner, a, ga, sizeof a));
@@ -209,12 +214,16 @@ static void too_late(int mode)
         CHECK_OK(blasad_tape_close_recording(inner));
         set(ga, (matrix){{0}}), set(gc, G);
         blasad_tape *late = blasad_tape_open(mode);
-        if (which == 3)
-            CHECK_OK(blasad_duplicated(late, w[0], w[1], sizeof a)); /* nothing of the recording */
+        if (which >= 3) /* nothing of the recording; then the scratch, by a call; then it is no more */
+            CHECK_OK(blasad_duplicated(late, w[0], w[1], sizeof a));
         else
             CHECK_OK(blasad_duplicated(late, which == 0 ? a : which == 1 ? gc : scratch, dscratch, sizeof a));
-        CHECK_CODE(blasad_reverse(inner), which == 3 ? BLASAD_OK : BLASAD_TAPE, which == 3 ? "" : "opened after");
-        CHECK((which == 3) != same(G, gc), "a shadow was written, or was not");
+        if (which >= 4)
+            product(w[0], w[0], scratch);
+        if (which == 5)
+            CHECK_OK(blasad_forget(scratch, BLASAD_DOUBLE, 1, &n, &stride));
+        CHECK_CODE(blasad_reverse(inner), allowed ? BLASAD_OK : BLASAD_TAPE, words[which]);
+        CHECK(allowed != same(G, gc), "a shadow was written, or was not");
         CHECK_OK(blasad_tape_free(inner));
         CHECK_OK(blasad_tape_close_recording(late));
         CHECK_OK(blasad_tape_free(late));
@@ -243,6 +252,87 @@ static void late_but_apart(int mode, bool in_scratch)
     CHECK_OK(blasad_tape_free(late));
 }
 
+/* To the outer tape, equal bytes are not the same value: the inner one needs scratch twice, which is p and then q, of
+ * the same content. All are numbers: r = {p g x, q g x}. */
+static void equal_bytes(int mode, int options)
+{
+    const int32_t n = 1;
+    double p = 3, q = 3, g = 2, x = 5, dx = 0, r[2] = {0}, dr[2] = {10, 1000}, scratch;
+    double tp = 1, tq = 100, tdx = 0, tr[2] = {0}, tdr[2] = {0}; /* on the outer tape */
+    if (mode == BLASAD_REVERSE)
+        tp = tq = 0, tdx = 1;
+    blasad_tape *outer = blasad_tape_new(mode, options), *inner = blasad_tape_new(BLASAD_REVERSE, options);
+    CHECK_OK(blasad_duplicated(outer, &p, &tp, sizeof p));
+    CHECK_OK(blasad_duplicated(outer, &q, &tq, sizeof q));
+    CHECK_OK(blasad_duplicated(outer, &dx, &tdx, sizeof dx));
+    CHECK_OK(blasad_duplicated(outer, r, tr, sizeof r));
+    CHECK_OK(blasad_duplicated(outer, dr, tdr, sizeof dr));
+    CHECK_OK(blasad_const(outer, &g, sizeof g));
+    CHECK_OK(blasad_tape_start(outer));
+    CHECK_OK(blasad_duplicated(inner, &x, &dx, sizeof x));
+    CHECK_OK(blasad_duplicated(inner, r, dr, sizeof r));
+    CHECK_OK(blasad_tape_start(inner));
+    for (int i = 0; i < 2; i++) {
+        dgemm("N", "N", &n, &n, &n, &(double){1}, i ? &q : &p, &n, &g, &n, &(double){0}, &scratch, &n);
+        dgemm("N", "N", &n, &n, &n, &(double){1}, &scratch, &n, &x, &n, &(double){0}, &r[i], &n);
+    }
+    CHECK_OK(blasad_tape_close_recording(inner));
+    CHECK_OK(blasad_reverse(inner)); /* dx = g p dr0 + g q dr1 */
+    CHECK(dx == 6060, "%g", dx);
+    CHECK_OK(blasad_tape_free(inner));
+    CHECK_OK(blasad_tape_close_recording(outer));
+    if (mode == BLASAD_REVERSE) {
+        CHECK_OK(blasad_reverse(outer));
+        CHECK(tp == 20 && tq == 2000, "%g %g", tp, tq);
+    } else {
+        CHECK(tdx == 2 * 10 + 2 * 1000 * 100, "%g", tdx);
+    }
+    CHECK_OK(blasad_tape_free(outer));
+}
+
+/* Inner tapes one after the other, each replayed twice, with shadows of scratch that are not zero in the end: nothing
+ * of one pass is left in the next. All are numbers: r = x (x + 0), dx = 2 x g, four times. */
+static void again(int mode, int options)
+{
+    const int32_t n = 1;
+    double x = 3, dx = 0, g = 5, r = 0, dr = 0;
+    double tx = 1, tdx = 0, tg = 100, tr = 0, tdr = 0; /* on the outer tape */
+    if (mode == BLASAD_REVERSE)
+        tx = tg = 0, tdx = 1;
+    blasad_tape *outer = blasad_tape_new(mode, options);
+    CHECK_OK(blasad_duplicated(outer, &x, &tx, sizeof x));
+    CHECK_OK(blasad_duplicated(outer, &dx, &tdx, sizeof dx));
+    CHECK_OK(blasad_duplicated(outer, &g, &tg, sizeof g));
+    CHECK_OK(blasad_duplicated(outer, &r, &tr, sizeof r));
+    CHECK_OK(blasad_duplicated(outer, &dr, &tdr, sizeof dr));
+    CHECK_OK(blasad_tape_start(outer));
+    for (int i = 0; i < 2; i++) {
+        double scratch = 0;
+        blasad_tape *inner = blasad_tape_new(BLASAD_REVERSE, options);
+        CHECK_OK(blasad_duplicated(inner, &x, &dx, sizeof x));
+        CHECK_OK(blasad_duplicated(inner, &r, &dr, sizeof r));
+        CHECK_OK(blasad_tape_start(inner));
+        dgemm("N", "N", &n, &n, &n, &(double){1}, &x, &n, &(double){1}, &n, &(double){1}, &scratch, &n);
+        dgemm("N", "N", &n, &n, &n, &(double){1}, &scratch, &n, &x, &n, &(double){0}, &r, &n);
+        CHECK_OK(blasad_tape_close_recording(inner));
+        for (int k = 0; k < 2; k++) {
+            dgemm("N", "N", &n, &n, &n, &(double){1}, &g, &n, &(double){1}, &n, &(double){0}, &dr, &n);
+            CHECK_OK(blasad_reverse(inner));
+        }
+        CHECK_OK(blasad_tape_free(inner));
+        CHECK_OK(blasad_forget(&scratch, BLASAD_DOUBLE, 0, NULL, NULL));
+    }
+    CHECK(dx == 4 * 30, "%g", dx);
+    CHECK_OK(blasad_tape_close_recording(outer));
+    if (mode == BLASAD_REVERSE) {
+        CHECK_OK(blasad_reverse(outer));
+        CHECK(tx == 4 * 2 * 5 && tg == 4 * 2 * 3, "%g %g", tx, tg);
+    } else {
+        CHECK(tdx == 4 * (2 * 1 * 5 + 2 * 3 * 100), "%g", tdx);
+    }
+    CHECK_OK(blasad_tape_free(outer));
+}
+
 int main(void)
 {
     check_backend();
@@ -256,6 +346,10 @@ int main(void)
     too_late(BLASAD_FORWARD);
     too_late(BLASAD_REVERSE);
     for (int mode = BLASAD_REVERSE; mode <= BLASAD_FORWARD; mode++) {
+        for (int options = 0; options <= BLASAD_NO_VERIFY; options++) {
+            equal_bytes(mode, options);
+            again(mode, options);
+        }
         late_but_apart(mode, false);
         late_but_apart(mode, true);
     }

@@ -182,30 +182,41 @@ static void chain(int mode, int options, int batch, const layout *in, const layo
     CHECK(s.done == 1);
 }
 
-/* Twice in place: x^4, the values in between being nowhere in the end. */
-static void in_place(int mode, int options, const layout *l)
+/* Twice in place, in x or in a copy of it in scratch: x^4, the values in between being nowhere in the end. */
+static void in_place(int mode, int options, const layout *l, bool scratch)
 {
     reset();
+    const int32_t room = ROOM, one = 1;
     square s[2] = {{.in = *l, .out = *l}, {.in = *l, .out = *l}};
+    double first[ROOM], want[ROOM], copy[ROOM], *where = scratch ? copy : x;
+    memcpy(first, x, sizeof x);
+    memcpy(want, mode == BLASAD_REVERSE && scratch ? dz[0] : dx[0], sizeof want);
     blasad_tape *t = blasad_tape_new(mode, options);
     annotate(t, x, dx, 1);
+    annotate(t, z, dz, 1);
     CHECK_OK(blasad_tape_start(t));
-    double first[ROOM], want[ROOM];
-    memcpy(first, x, sizeof x);
-    memcpy(want, dx[0], sizeof want);
+    if (scratch)
+        dgemm("N", "N", &room, &one, &one, &(double){1}, x, &room, &(double){1}, &one, &(double){0}, copy, &room);
     for (int i = 0; i < 2; i++)
-        CHECK_OK(make(&s[i], x, x, true, false));
+        CHECK_OK(make(&s[i], where, where, true, false));
+    if (scratch)
+        dgemm("N", "N", &room, &one, &one, &(double){1}, copy, &room, &(double){1}, &one, &(double){0}, z, &room);
     CHECK_OK(blasad_tape_close_recording(t));
+    for (int i = 0; i < ROOM; i++)
+        copy[i] = NAN;
     if (mode == BLASAD_REVERSE)
         CHECK_OK(blasad_reverse(t));
     for (int e = 0; e < N; e++) {
         const int i = place(l, e);
         const double v = first[i];
         want[i] *= v > 0 ? 4 * v * v * v : 0;
-        CHECK(x[i] == (v > 0 ? v * v * v * v : 0), "%g", x[i]);
+        CHECK((scratch ? z[i] : x[i]) == (v > 0 ? v * v * v * v : 0), "%g", x[i]);
     }
-    for (int i = 0; i < ROOM; i++)
-        CHECK(dx[0][i] == want[i], "%d: %g, not %g", i, dx[0][i], want[i]);
+    const double *got = mode == BLASAD_FORWARD && scratch ? dz[0] : dx[0];
+    for (int i = 0; i < ROOM; i++) {
+        want[i] += mode == BLASAD_REVERSE && scratch ? seed_x[0][i] : 0;
+        CHECK(got[i] == want[i], "%d: %g, not %g", i, got[i], want[i]);
+    }
     CHECK_OK(blasad_tape_free(t));
     CHECK(s[0].done == 1 && s[1].done == 1);
 }
@@ -283,6 +294,44 @@ static void goes_wrong(int mode, enum wrong how)
     }
     CHECK_OK(blasad_tape_free(t));
     CHECK(s.done == (how != ABANDONED), "%d", s.done);
+}
+
+/* What an operation makes of constants is constant, and ends what was active in its place: z = copy of x + 2 of that.
+ */
+static void inactive_in_scratch(int mode, int options)
+{
+    reset();
+    const int32_t room = ROOM, one = 1;
+    double between[ROOM], constant[ROOM];
+    square s = {.in = layouts[1], .out = layouts[4]};
+    bool replaced[ROOM] = {false};
+    blasad_tape *t = blasad_tape_new(mode, options);
+    annotate(t, x, dx, 1);
+    annotate(t, z, dz, 1);
+    CHECK_OK(blasad_const(t, y, sizeof y));
+    CHECK_OK(blasad_const(t, constant, sizeof constant));
+    CHECK_OK(blasad_tape_start(t));
+    dgemm("N", "N", &room, &one, &one, &(double){1}, x, &room, &(double){1}, &one, &(double){0}, between, &room);
+    dgemm("N", "N", &room, &one, &one, &(double){1}, between, &room, &(double){1}, &one, &(double){0}, z, &room);
+    CHECK_OK(make(&s, y, between, false, false));
+    dgemm("N", "N", &room, &one, &one, &(double){2}, between, &room, &(double){1}, &one, &(double){1}, z, &room);
+    for (int e = 0; e < N; e++) {
+        const int32_t single = 1;
+        double *p = between + place(&s.out, e);
+        replaced[place(&s.out, e)] = true;
+        dgemm("N", "N", &single, &one, &one, &(double){1}, p, &single, &(double){1}, &one, &(double){0}, constant,
+              &single); /* an active value would be refused */
+    }
+    CHECK_OK(blasad_tape_close_recording(t));
+    if (mode == BLASAD_REVERSE)
+        CHECK_OK(blasad_reverse(t));
+    for (int i = 0; i < ROOM; i++) {
+        const double factor = replaced[i] ? 1 : 3, seed_z = 0.5 + i;
+        const double want = mode == BLASAD_REVERSE ? seed_x[0][i] + factor * seed_z : factor * seed_x[0][i];
+        const double got = mode == BLASAD_REVERSE ? dx[0][i] : dz[0][i];
+        CHECK(got == want, "%d: %g, not %g", i, got, want);
+    }
+    CHECK_OK(blasad_tape_free(t));
 }
 
 static void without_tape(void)
@@ -395,8 +444,9 @@ int main(void)
                     chain(mode, options, batch, &layouts[i % LAYOUTS], &layouts[i / LAYOUTS], false);
                     chain(mode, options, batch, &layouts[i % LAYOUTS], &layouts[i / LAYOUTS], true);
                 }
-            for (int i = 0; i < LAYOUTS; i++)
-                in_place(mode, options, &layouts[i]);
+            for (int i = 0; i < 2 * LAYOUTS; i++)
+                in_place(mode, options, &layouts[i / 2], i % 2);
+            inactive_in_scratch(mode, options);
             nested(mode, false, options);
             nested(mode, true, options);
         }

@@ -107,18 +107,20 @@ static void other_width(int mode, int options, int floats, bool told)
     CHECK_OK(blasad_tape_free(t));
 }
 
-/* Floats written over one half of an active double: the double is gone. Reading what is left of it is an unseen thing
- * of the program's: it is taken for constant. */
-static void half_overwritten(int mode, int options)
+/* Floats written over one half of a double, active or not: the double is gone. Reading what is left of it is an unseen
+ * thing of the program's: it is taken for constant. */
+static void half_overwritten(int mode, int options, const double *from)
 {
     union {
         double d;
         float f[2];
     } s;
     blasad_tape *t = open_on_all(mode, options);
-    times(2, &x, 0, &s.d);
+    times(2, from, 0, &s.d);
     times_float(0, (float[]){1}, 0, &s.f[0]);
+    const size_t read = blasad_tape_length(t);
     times(3, &s.d, 0, &y[0]);
+    CHECK(blasad_tape_assuming(t, read) == read, "no recorded call wrote this double");
     times(5, &x, 1, &y[0]);
     CHECK_OK(blasad_tape_close_recording(t));
     if (mode == BLASAD_REVERSE) {
@@ -240,6 +242,36 @@ static void scalars(int mode, int options)
     CHECK_OK(blasad_tape_free(t));
 }
 
+/* A scalar in scratch is a constant, and at the next use of the same address it is none: y0 = alpha y1, twice. What
+ * makes it active has scalars of its own in annotated memory, and none at all where they come by value. */
+static void scalar_becomes_active(int mode, int options, bool by_value)
+{
+    typedef void (*cblas)(int, int, int, int32_t, int32_t, int32_t, double, const double *, int32_t, const double *,
+                          int32_t, double, double *, int32_t);
+    static const double both[2] = {1, 0};
+    double alpha = 0.25;
+    const int32_t one = 1;
+    check_gemm gemm = (check_gemm)check_entry("dgemm_");
+    blasad_tape *t = open_on_all(mode, options);
+    CHECK_OK(blasad_const(t, (void *)(uintptr_t)both, sizeof both));
+    for (int step = 0; step < 2; step++) {
+        gemm("N", "N", &one, &one, &one, &alpha, &y[1], &one, &unit, &one, &both[1], &y[0], &one);
+        if (step == 0 && by_value)
+            ((cblas)check_entry("cblas_dgemm"))(102, 111, 111, 1, 1, 1, 1, &x, 1, &unit, 1, 0, &alpha, 1);
+        else if (step == 0)
+            gemm("N", "N", &one, &one, &one, &both[0], &x, &one, &unit, &one, &both[1], &alpha, &one);
+    }
+    CHECK_OK(blasad_tape_close_recording(t));
+    if (mode == BLASAD_REVERSE) {
+        dy[0] = 100;
+        CHECK_OK(blasad_reverse(t));
+        CHECK(dx == 701 && dy[1] == 162.5, "%g %g", dx, dy[1]);
+    } else {
+        CHECK(dy[0] == 7, "%g", dy[0]);
+    }
+    CHECK_OK(blasad_tape_free(t));
+}
+
 int main(void)
 {
     check_backend();
@@ -253,10 +285,13 @@ int main(void)
                 other_width(mode, options, floats, false);
                 other_width(mode, options, floats, true);
             }
-            half_overwritten(mode, options);
+            half_overwritten(mode, options, &x);
+            half_overwritten(mode, options, &unit);
             for (enum refill how = KEPT; how < REFILLS; how++)
                 refilled(mode, options, how);
             scalars(mode, options);
+            scalar_becomes_active(mode, options, false);
+            scalar_becomes_active(mode, options, true);
         }
         misaligned(options);
         unmapped(options);
