@@ -141,6 +141,23 @@ static bool follow(void *context, const bl_piece *p)
     return atomic_load(&f->t->error) == BLASAD_OK;
 }
 
+static enum bl_match_kind find(blasad_tape *t, const bl_call *c, const bl_view *v, bl_match *m)
+{
+    if (bl_view_bytes(v) < LEAST * c->size || bl_all_equal(v, c->size))
+        return BL_MATCH_NONE;
+    if (!refresh(t, bl_view_bytes(v))) {
+        bl_out_of_memory(t);
+        return BL_MATCH_NONE;
+    }
+    return bl_values_find(&t->seen_values, v, c->width, bl_content_sum(v, c->width), m);
+}
+
+bool bl_copies_is_one(blasad_tape *t, const bl_call *c, const bl_view *v)
+{
+    bl_match m;
+    return find(t, c, v, &m) == BL_MATCH_HERE;
+}
+
 enum bl_copies_found bl_copies_look(blasad_tape *t, const bl_call *c, const bl_touch *touch)
 {
     const bl_touch w = *touch; /* following makes calls of its own */
@@ -154,13 +171,7 @@ enum bl_copies_found bl_copies_look(blasad_tape *t, const bl_call *c, const bl_t
         mine.plan = &plan;
         const bl_view v = bl_touched_view(&mine, i);
         bl_match m;
-        if (bl_view_bytes(&v) < LEAST * c->size || bl_all_equal(&v, c->size))
-            continue;
-        if (!refresh(t, bl_view_bytes(&v))) {
-            bl_out_of_memory(t);
-            return BL_COPIES_ERROR;
-        }
-        const enum bl_match_kind kind = bl_values_find(&t->seen_values, &v, c->width, bl_content_sum(&v, c->width), &m);
+        const enum bl_match_kind kind = find(t, c, &v, &m);
         if (kind == BL_MATCH_NONE)
             continue;
         if (kind == BL_MATCH_HERE && !m.ambiguous && (t->options & BLASAD_FOLLOW_COPIES)) {

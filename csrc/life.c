@@ -100,6 +100,18 @@ bool bl_end_life(blasad_tape *t, bl_region *g, const bl_view *v, uint16_t symbol
     return t->mode == BLASAD_REVERSE || bl_tangent_call(t, &c, r);
 }
 
+bool bl_end_lives(blasad_tape *t, const bl_call *c, const bl_view *v)
+{
+    bl_parts parts = bl_parts_of(&t->regions, v, c->width, false);
+    bl_region *g;
+    bl_view part;
+    while (bl_parts_next(&parts, &g, &part))
+        if (g->window && bl_live_any(g, bl_unit(g, part.base), bl_unit(g, part.end - 1) + 1) &&
+            !bl_end_life(t, g, &part, BL_SYMBOL_FORGET))
+            return false;
+    return true;
+}
+
 /* Numbers of the other width that this call overwrites: nothing is left of them. */
 bool bl_end_twins(blasad_tape *t, const bl_call *c, const bl_touch *w)
 {

@@ -11,6 +11,8 @@ bool bl_window_mark(blasad_tape *t, bl_region *g, const bl_view *part, bool live
 void bl_stack_left(blasad_tape *t, uintptr_t frame);
 /* Ends the life of v, of which something is live. False if memory is short. */
 bool bl_end_life(blasad_tape *t, bl_region *g, const bl_view *v, uint16_t symbol);
+/* Whatever is live in v. */
+bool bl_end_lives(blasad_tape *t, const bl_call *c, const bl_view *v);
 /* Numbers of the other width that a call overwrites: nothing is left of them. False if memory is short. */
 bool bl_end_twins(blasad_tape *t, const bl_call *c, const bl_touch *w);
 

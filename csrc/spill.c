@@ -24,7 +24,11 @@ static int unnamed_file(void)
 void *bl_spill_map(bl_spill *s, size_t bytes, size_t alignment, size_t *offset)
 {
     if (s->fd <= 0) {
-        const int fd = unnamed_file();
+        int fd = unnamed_file();
+        if (fd == 0) { /* a process without standard input; 0 says that there is no file */
+            fd = fcntl(0, F_DUPFD_CLOEXEC, 3);
+            close(0);
+        }
         if (fd < 0)
             return NULL;
         s->fd = fd;

@@ -3,8 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "copies.h"
 #include "entry.h"
 #include "fingerprint.h"
+#include "life.h"
 #include "verify.h"
 
 static const char *operand_name(const bl_call *c, int i)
@@ -36,20 +38,17 @@ static bool out_of_memory(blasad_tape *t)
     return false;
 }
 
-/* What is known of a window's units and has changed is either active, and then an error, or known no more. */
-static bool look_for_changes(blasad_tape *t, const bl_call *c, bl_region *r, size_t from, size_t to)
+/* What is known of a window's units and has changed is known no more; where it was active, that is returned. */
+static const char *look_for_changes(bl_region *r, size_t from, size_t to)
 {
-    char text[128];
     const char *bad;
     while ((bad = bl_prints_check_bits(r, r->known, from, to))) {
         from = bl_unit(r, bad);
-        if (bl_live_any(r, from, from + 1)) {
-            bl_changed(t, r, bad, bl_describe_call(t, c, text));
-            return false;
-        }
+        if (bl_live_any(r, from, from + 1))
+            return bad;
         bl_bits_clear(r->known, from, from + 1);
     }
-    return true;
+    return NULL;
 }
 
 static bool look_at_window(blasad_tape *t, const bl_call *c, bl_region *r, const bl_view *run, bool read, bl_look *k)
@@ -72,8 +71,11 @@ static bool look_at_window(blasad_tape *t, const bl_call *c, bl_region *r, const
     if (!(t->options & BLASAD_NO_VERIFY)) {
         if (!bl_window_print(r))
             return out_of_memory(t);
-        if (read && !look_for_changes(t, c, r, from, to))
-            return false;
+        const char *bad = read && !k->bad ? look_for_changes(r, from, to) : NULL;
+        if (bad) {
+            k->bad = bad;
+            k->bad_in = r;
+        }
     }
     k->shadow |= live;
     k->window |= !odd;
@@ -82,7 +84,7 @@ static bool look_at_window(blasad_tape *t, const bl_call *c, bl_region *r, const
     return true;
 }
 
-bool bl_look_at(blasad_tape *t, const bl_call *c, const bl_view *v, bool read, bl_look *k)
+static bool look(blasad_tape *t, const bl_call *c, const bl_view *v, bool read, bl_look *k)
 {
     bl_parts parts = bl_parts_of(&t->regions, v, c->width, true);
     bl_region *r;
@@ -111,6 +113,23 @@ bool bl_look_at(blasad_tape *t, const bl_call *c, const bl_view *v, bool read, b
         return false;
     }
     return true;
+}
+
+bool bl_look_at(blasad_tape *t, const bl_call *c, const bl_view *v, bool read, bl_look *k)
+{
+    char text[128];
+    if (!look(t, c, v, read, k))
+        return false;
+    if (!k->bad)
+        return true;
+    /* A whole copy took the place of what was active there: that life has ended, if copies are followed. */
+    if ((t->options & BLASAD_FOLLOW_COPIES) && bl_copies_is_one(t, c, v)) {
+        if (bl_end_lives(t, c, v))
+            return look(t, c, v, read, k);
+        return out_of_memory(t);
+    }
+    bl_changed(t, k->bad_in, k->bad, bl_describe_call(t, c, text));
+    return false;
 }
 
 bool bl_touch_scalar(blasad_tape *t, const bl_call *c, int i, bl_region **owner, unsigned *active)

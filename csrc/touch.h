@@ -33,6 +33,8 @@ typedef struct bl_look {
     bool window;      /* some are in undeclared memory: a call that writes active values makes them live */
     bool constant;    /* some were annotated as constant, or cannot become live */
     bool unknown;     /* some were not left there by a recorded call */
+    const char *bad;  /* active, and not as it was left; in which window */
+    bl_region *bad_in;
 } bl_look;
 
 /* False: an error was left on the tape. */
