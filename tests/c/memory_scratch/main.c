@@ -204,6 +204,13 @@ static bool replay(blasad_tape *t, bool good, long from)
     return good;
 }
 
+static int next_descriptor(void)
+{
+    const int file = open("/dev/null", O_RDONLY);
+    close(file);
+    return file;
+}
+
 /* False if nothing failed, since there were fewer allocations. */
 static bool run(const setting *s, long from, long to)
 {
@@ -214,6 +221,7 @@ static bool run(const setting *s, long from, long to)
     for (int i = 0; i < 4; i++)
         free(chunk[i]);
     const long mapped_before = mapped;
+    const int descriptor = next_descriptor();
     made = 0, fail_from = from, fail_to = to;
     armed = true;
     blasad_tape *outer = s->outer >= 0 ? open_tape(s->outer, s, true) : NULL;
@@ -246,6 +254,7 @@ static bool run(const setting *s, long from, long to)
     CHECK(complete || !good || !outer_good, "allocation %ld: no tape remembers what failed", from);
     armed = false;
     CHECK(mapped == mapped_before, "allocation %ld: %ld bytes stay mapped", from, mapped - mapped_before);
+    CHECK(next_descriptor() == descriptor, "allocation %ld: a file stays open", from);
     results result;
     outer_shadows around;
     take(&result);
