@@ -67,6 +67,28 @@ void bl_unsplice(void)
     bl_layers_unlock();
 }
 
+bl_interlude bl_interlude_begin(void)
+{
+    const bool linked = bl_thread_state.splice;
+    const bl_interlude i = {linked, linked ? everywhere : NULL};
+    if (i.linked)
+        bl_unsplice();
+    return i;
+}
+
+bool bl_interlude_end(bl_interlude i)
+{
+    if (!i.linked)
+        return true;
+    bl_layers_lock();
+    bl_layer **end = &bl_thread_state.top;
+    while (*end)
+        end = &(*end)->below;
+    *end = everywhere;
+    bl_thread_state.splice = end;
+    return everywhere == i.everywhere;
+}
+
 void bl_layer_push(bl_layer *layer, bool all)
 {
     if (all)
@@ -116,7 +138,7 @@ void bl_layers_count(void) { atomic_store(&bl_armed, bl_thread_state.depth + ato
 
 bl_layer *bl_innermost(void)
 {
-    if (bl_thread_state.top || atomic_load(&everywhere_count) == 0)
+    if (bl_thread_state.top || bl_thread_state.splice || atomic_load(&everywhere_count) == 0)
         return bl_thread_state.top;
     bl_layers_lock();
     bl_layer *top = everywhere;

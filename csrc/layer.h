@@ -77,6 +77,14 @@ void bl_pass(bl_layer *top, const bl_call *c);
 /* Links the layers of all threads below this thread's own, if there are any; true: to be undone. */
 bool bl_splice(void);
 void bl_unsplice(void);
+/* Around a function of the user's that is called while they are linked: it may open tapes, fork, and wait for threads
+ * that make calls. False: a tape of all threads was opened or closed by then, and what was linked is no more. */
+typedef struct bl_interlude {
+    bool linked;
+    bl_layer *everywhere;
+} bl_interlude;
+bl_interlude bl_interlude_begin(void);
+bool bl_interlude_end(bl_interlude i);
 /* In a child of fork, under the lock: a layer of all threads whose owner is gone; and the count of what is left. */
 void bl_layer_drop(bl_layer *layer);
 void bl_layers_count(void);

@@ -62,7 +62,8 @@ bool bl_window_mark(blasad_tape *t, bl_region *g, const bl_view *part, bool live
     if (live || bl_live_any(g, from, to))
         bl_live_set(g, from, to, live);
     g->lived |= live;
-    if (live && (uintptr_t)part->base < t->stack_low && on_stack((uintptr_t)part->base))
+    /* of the owner only: the frames of other threads say nothing about it */
+    if (live && (uintptr_t)part->base < t->stack_low && bl_is_mine(t) && on_stack((uintptr_t)part->base))
         t->stack_low = (uintptr_t)part->base;
     for (int i = 0; live && i < BL_MAX_SCALARS; i++)
         if ((const char *)t->constant[i] >= part->base && (const char *)t->constant[i] < part->end)

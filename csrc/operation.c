@@ -380,6 +380,9 @@ void bl_tape_operate(bl_layer *self, blasad_operation *o)
         bl_out_of_memory(t);
 }
 
+static const char interrupted[] =
+    "a tape of all threads was opened or closed while the derivative of an operation of tape.record was computed";
+
 static int call_jvp(blasad_tape *t, blasad_operation *o, const taken *k, int shadow)
 {
     const bl_path below = {.below = t->layer.below, .symbol = BL_SYMBOL_OPERATION};
@@ -396,13 +399,19 @@ static int call_jvp(blasad_tape *t, blasad_operation *o, const taken *k, int sha
     for (int i = o->n_in; i < operands(o); i++)
         p[i] = o->operand[i].array.base;
     memset(o->results, 0, (size_t)operands(o) * sizeof *o->results);
+    /* Its calls are told to the layers below this tape; those of a tape of all threads to nobody. */
+    const bl_interlude pause = bl_interlude_begin();
     bl_layer *top = bl_thread_state.top;
-    bl_thread_state.top = t->layer.below;
-    int code = o->jvp(o->self, shadow, p, p + o->n_in, p + operands(o), o->results) ? BLASAD_USER : BLASAD_OK;
+    bl_thread_state.paused = t->options & BLASAD_ALL_THREADS;
+    bl_thread_state.top = bl_thread_state.paused ? NULL : t->layer.below;
+    const bool failed = o->jvp(o->self, shadow, p, p + o->n_in, p + operands(o), o->results);
     bl_thread_state.top = top;
-    if (code != BLASAD_OK)
-        return bl_fail(code, "the jvp of an operation of tape.record failed");
-    code = check_derivative(&below, o, k->values, (size_t)bytes * (size_t)(1 + bl_batch(t)), o->n_in);
+    bl_thread_state.paused = false;
+    if (!bl_interlude_end(pause))
+        return bl_fail(BLASAD_TAPE, "%s", interrupted);
+    if (failed)
+        return bl_fail(BLASAD_USER, "the jvp of an operation of tape.record failed");
+    int code = check_derivative(&below, o, k->values, (size_t)bytes * (size_t)(1 + bl_batch(t)), o->n_in);
     for (int i = o->n_in; i < operands(o) && code == BLASAD_OK; i++) {
         clear_shadow(t, &below, &o->operand[i], shadow);
         if (o->results[i - o->n_in].at)
@@ -415,8 +424,12 @@ void bl_tape_operated(bl_layer *self, blasad_operation *o)
 {
     blasad_tape *t = (blasad_tape *)self;
     const bl_path below = {.below = t->layer.below, .symbol = BL_SYMBOL_OPERATION};
-    bl_record *r = t->count ? t->at - 1 : NULL;
-    if (atomic_load(&t->error) != BLASAD_OK || !r || r->routine != BL_OPERATION || r->base[0] != o)
+    bl_record *r = NULL; /* other threads may have recorded calls since */
+    for (size_t k = t->count; k-- > 0 && !r;) {
+        bl_record *e = (bl_record *)(uintptr_t)bl_record_at(t, k);
+        r = e->routine == BL_OPERATION && e->base[0] == o ? e : NULL;
+    }
+    if (atomic_load(&t->error) != BLASAD_OK || !r)
         return;
     for (int i = 0; i < operands(o) && !(t->options & BLASAD_NO_VERIFY); i++) {
         walk w;
@@ -483,7 +496,11 @@ int bl_operation_adjoint(blasad_tape *t, const bl_record *r, const bl_path *to)
         memset(o->results, 0, (size_t)operands(o) * sizeof *o->results);
         if (r->active) {
             void **p = o->pointers;
-            if (o->vjp(o->self, b, p, p + o->n_in, p + operands(o), o->results))
+            const bl_interlude pause = bl_interlude_begin();
+            const bool failed = o->vjp(o->self, b, p, p + o->n_in, p + operands(o), o->results);
+            if (!bl_interlude_end(pause))
+                return bl_fail(BLASAD_TAPE, "%s; shadows may be partial", interrupted);
+            if (failed)
                 return bl_fail(BLASAD_USER, "the vjp of an operation of tape.record failed; shadows may be partial");
             const int code = check_derivative(to, o, t->work, (size_t)(shadow - t->work), 0);
             if (code != BLASAD_OK)

@@ -349,6 +349,25 @@ static bool opened_around(const blasad_tape *t)
     return true;
 }
 
+/* Tapes of other threads on which memory of this recording is active: they do not see the adjoints (9). */
+static void guard_others(const blasad_tape *t)
+{
+    bl_tapes_lock();
+    for (blasad_tape *o = open_tapes; o; o = o->next) {
+        if (bl_is_mine(o) || everywhere(o) || atomic_load(&o->error) != BLASAD_OK)
+            continue;
+        for (size_t i = 0; i < t->regions.count; i++) {
+            if (!some_active_on(o, t->regions.region[i], t->regions.batch))
+                continue;
+            o->error_text = strdup("reverse() on another thread wrote shadows that are active on this tape; a tape "
+                                   "follows the thread that opened it: call it there");
+            atomic_store(&o->error, o->error_text ? BLASAD_ACTIVITY : BLASAD_MEMORY);
+            break;
+        }
+    }
+    bl_tapes_unlock();
+}
+
 BL_EXPORT int blasad_reverse(blasad_tape *t)
 {
     int code = blasad_tape_error(t);
@@ -363,6 +382,8 @@ BL_EXPORT int blasad_reverse(blasad_tape *t)
         return bl_fail(BLASAD_TAPE, "this tape has not recorded anything yet: run the program in its block first");
     if (atomic_exchange(&t->replaying, true))
         return bl_fail(BLASAD_TAPE, "another thread is in reverse() of this tape; they would write the same shadows");
+    if (atomic_load(&bl_armed) > bl_thread_state.depth)
+        guard_others(t);
     const bool spliced = bl_splice();
     if (opened_around(t))
         code = bl_replay(t);
