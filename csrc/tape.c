@@ -154,6 +154,14 @@ BL_EXPORT int blasad_tape_start(blasad_tape *t)
 
 BL_EXPORT blasad_tape *blasad_current_tape(void) { return (blasad_tape *)bl_innermost(); }
 
+BL_EXPORT int blasad_tape_records(const blasad_tape *t)
+{
+    bl_tapes_lock(); /* its own thread may be closing it */
+    const bool records = t->recording && (everywhere(t) || bl_is_mine(t));
+    bl_tapes_unlock();
+    return records;
+}
+
 BL_EXPORT blasad_tape *blasad_tape_open(int mode)
 {
     blasad_tape *t = blasad_tape_new(mode, 0);
