@@ -48,6 +48,10 @@ bool bl_is_mine(const blasad_tape *t) { return t->owner == bl_thread_state.seria
 
 static bool everywhere(const blasad_tape *t) { return t->options & BLASAD_ALL_THREADS; }
 
+/* A function of the user's runs while the layers of all threads are locked: their stack cannot change. */
+static bool locked_by_me(const blasad_tape *t) { return everywhere(t) && bl_thread_state.splice; }
+static const char in_derivative[] = "a tape of all threads is opened and closed outside of a vjp or jvp of tape.record";
+
 static void end_recording(blasad_tape *t) /* whose layer was popped */
 {
     bl_tapes_lock();
@@ -140,6 +144,8 @@ BL_EXPORT int blasad_tape_start(blasad_tape *t)
 {
     if (t->recording || t->ended)
         return bl_fail(BLASAD_TAPE, "this tape has been opened before; a tape records once, open another one");
+    if (locked_by_me(t))
+        return bl_fail(BLASAD_TAPE, "%s", in_derivative);
     t->owner = my_serial();
     t->serial = atomic_fetch_add(&starts, 1) + 1;
     t->recording = true;
@@ -233,6 +239,8 @@ BL_EXPORT int blasad_tape_close_recording(blasad_tape *t)
     if (bl_thread_state.inside)
         return bl_fail(BLASAD_TAPE,
                        "this tape is in the middle of recording a call; it can be closed when the BLAS is back");
+    if (locked_by_me(t))
+        return bl_fail(BLASAD_TAPE, "%s", in_derivative);
     if (!bl_layer_pop(&t->layer, everywhere(t)))
         return bl_fail(BLASAD_TAPE, "a tape that was opened inside this one is still recording; close that one first");
     end_recording(t);

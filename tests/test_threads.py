@@ -362,6 +362,43 @@ def test_jvp_that_fails_on_another_thread():
         two_products(m, between)
 
 
+def test_inside_a_derivative():
+    """A tape of all threads is told of nothing else meanwhile, so that none can be opened or closed."""
+    m, said = Matrices(), []
+
+    def vjp(inputs: tuple[Array], _outputs: object, d: tuple[Array]) -> Array:
+        for use in (Tape(threads="all").__enter__, lambda: outer.__exit__(None, None, None), outer.close):
+            with pytest.raises(blasad.TapeError, match="outside of a vjp or jvp"):
+                use()
+        said.append(current_tape())
+        return d[0] * step(inputs[0])
+
+    with Tape(threads="all", undeclared="constant") as outer:
+        with Tape() as inner:
+            m.annotate(inner, "ABC")
+            two_products(m, lambda: relu(m, inner, vjp=vjp))
+        inner.reverse()
+    assert said == [outer]
+    assert current_tape() is None
+
+
+def test_current_tape_where_nobody_records():
+    """In the block of an operation, and in a derivative that the outermost tape asks for."""
+    m, said = Matrices(), []
+
+    def jvp(inputs: tuple[Array], _outputs: object, d: tuple[Array]) -> Array:
+        said.append(current_tape())
+        return d[0] * step(inputs[0])
+
+    with Tape(Forward, threads="all") as tape:
+        for n in "ABC":
+            tape.batch_duplicated(m.x[n], [m.dx[n], shadow(m.dx[n])], name=n)
+        with tape.record(m.x["A"], m.x["B"], jvp, jvp):
+            m.x["B"][:] = m.x["A"]
+            said.append(current_tape())
+    assert said == [None, None, None]
+
+
 def test_assigned_and_forget():
     m = Matrices("ABCHR")
     with Tape(threads="all", undeclared="constant") as tape:
