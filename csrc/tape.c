@@ -420,7 +420,7 @@ void bl_guard_others(const bl_call *c)
         if (asprintf(
                 &text,
                 "%s on another thread touched %s, which is active on this tape; a tape follows the thread that opened "
-                "it: call it there, or give the other thread memory of its own",
+                "it: call it there, open the tape with threads=\"all\", or give the other thread memory of its own",
                 bl_call_name(c, name), r ? r->label : "memory that its calls have written") < 0)
             text = NULL;
         t->error_text = text;
