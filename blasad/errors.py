@@ -81,6 +81,11 @@ def keep(error: BaseException) -> None:
     _kept.error = error
 
 
+def kept() -> bool:
+    """Whether an exception of this thread waits to be taken."""
+    return _kept.error is not None
+
+
 def taken() -> BaseException:
     """The exception that was kept last on this thread."""
     error, _kept.error = _kept.error, None

@@ -13,7 +13,7 @@ from typing import Any, Literal, Never, Self
 from ._core import ffi, lib
 from .activity import Mode, Reverse
 from .calls import HEAD, LEGEND, Assumption, Call, read_call, row
-from .errors import ActivityWarning, TapeError, UnsupportedError, check, taken, text
+from .errors import ActivityWarning, TapeError, check, kept, taken, text
 from .memory import TYPES, Memory, describe
 from .operations import Array, Operation, array_of, let_go
 
@@ -27,18 +27,26 @@ _NAMES = {dtype: str(dtype) for dtype in TYPES}
 
 
 class _Here(threading.local):
-    """The tapes that record this thread, by where they are in the C core."""
+    """The tapes that this thread has opened for itself, by where they are in the C core."""
 
     def __init__(self) -> None:
         self.tapes: weakref.WeakValueDictionary[int, Tape] = weakref.WeakValueDictionary()
 
 
 _here = _Here()
+_everywhere: weakref.WeakValueDictionary[int, "Tape"] = weakref.WeakValueDictionary()  # those of all threads
 
 
 def current_tape() -> "Tape | None":
     """The innermost tape that records the calling thread; None if none does. For use inside `f`."""
-    return _here.tapes.get(_key(lib.blasad_current_tape()))
+    key = _key(lib.blasad_current_tape())
+    return _here.tapes.get(key) or _everywhere.get(key)
+
+
+def _recording() -> "list[Tape]":
+    """The tapes that record the calling thread."""
+    known = [ref() for tapes in (_here.tapes, _everywhere) for ref in tapes.valuerefs()]
+    return [t for t in known if t is not None and t._records]
 
 
 def _key(tape: Any) -> int:
@@ -46,13 +54,16 @@ def _key(tape: Any) -> int:
 
 
 class Tape:
-    """Records the BLAS calls of the thread that enters its block, and differentiates them.
+    """Records the BLAS calls made while its block runs, and differentiates them.
 
     Parameters
     ----------
     mode : {Reverse, Forward}
-    threads : {"current"}
-        ``"all"`` is not there yet.
+    threads : {"current", "all"}
+        Whose calls are recorded: those of the thread that enters the block, or of every thread of the process. Calls
+        that a tape of all threads records are made one after the other, in one order. It still belongs to the thread
+        that entered its block: the others may call :meth:`assigned`, :meth:`forget` and :meth:`record`, but not
+        annotate or close it; and it is looked at and replayed when their calls are done.
     verify : bool
         Notice writes to annotated memory that no recorded call made (section 7). Costs some 4 bytes of memory and a
         few nanoseconds for each element of an operand.
@@ -92,14 +103,13 @@ class Tape:
             raise ValueError(f'threads={threads!r}: it is "current" or "all"')
         if copies not in ("error", "follow"):
             raise ValueError(f'copies={copies!r}: it is "error" or "follow"')
-        if threads != "current":
-            raise UnsupportedError(f"Tape(threads={threads!r}) is not there yet in this version; leave it at 'current'")
         if memory_limit is not None and not 0 <= memory_limit < 2**63:
             raise ValueError(f"memory_limit={memory_limit!r}: it is a number of bytes, or None for no limit")
         options = (
             (0 if verify else lib.BLASAD_NO_VERIFY)
             | (lib.BLASAD_UNDECLARED_ERROR if undeclared == "error" else 0)
             | (lib.BLASAD_FOLLOW_COPIES if copies == "follow" else 0)
+            | (lib.BLASAD_ALL_THREADS if threads == "all" else 0)
         )
         self._tape = lib.blasad_tape_new(lib.BLASAD_REVERSE if mode is Reverse else lib.BLASAD_FORWARD, options)
         if self._tape == ffi.NULL:
@@ -108,6 +118,7 @@ class Tape:
         self._kept: list[object] = []
         self._raised: BaseException | None = None  # by a user's function, while recording
         self._undeclared = undeclared
+        self._registry = _everywhere if threads == "all" else None  # None: that of the thread which enters
         self.mode = mode
         if memory_limit is not None:
             check(lib.blasad_tape_limit(self._tape, memory_limit))
@@ -124,7 +135,9 @@ class Tape:
 
     def __enter__(self) -> Self:
         check(lib.blasad_tape_start(self._open))
-        _here.tapes[_key(self._tape)] = self
+        if self._registry is None:
+            self._registry = _here.tapes
+        self._registry[_key(self._tape)] = self
         return self
 
     def __exit__(
@@ -132,10 +145,7 @@ class Tape:
     ) -> None:
         if self._tape is None:  # closed inside its block: nothing is left to end
             return
-        innermost = current_tape() is self
         code = lib.blasad_tape_close_recording(self._tape)
-        if innermost and lib.blasad_current_tape() != self._tape:
-            del _here.tapes[_key(self._tape)]
         if error is None:
             self._check(code)
             self._warn()
@@ -150,6 +160,11 @@ class Tape:
         if self._tape is None:
             raise TapeError("this tape was closed: what it recorded is gone")
         return self._tape
+
+    @property
+    def _records(self) -> bool:
+        """Whether it records the calling thread now."""
+        return self._tape is not None and bool(lib.blasad_tape_records(self._tape))
 
     def _warn(self) -> None:
         if self._undeclared != "warn":
@@ -259,8 +274,8 @@ class Tape:
         """``with tape.assigned(x): …`` announces that the program writes fresh constant content into memory.
 
         What earlier calls need of the old content is saved, the shadow is zeroed there in reverse mode and the tangent
-        in forward mode. All tapes of this thread are told. An exception inside passes through; the content counts as
-        written then, too.
+        in forward mode. All tapes that record this thread are told. An exception inside passes through; the content
+        counts as written then, too.
 
         Parameters
         ----------
@@ -280,8 +295,8 @@ class Tape:
     def forget(self, x: object, *, nbytes: int | None = None, count: int | None = None, dtype: object = None) -> None:
         """Announces that what undeclared memory holds has ended: it is freed, or used for something else from now on.
 
-        All tapes of this thread are told. Parameters and errors as for :meth:`assigned`; and ValueError for memory
-        that one of the tapes has annotated.
+        All tapes that record this thread are told. Parameters and errors as for :meth:`assigned`; and ValueError for
+        memory that one of the tapes has annotated.
         """
         self._check_here("forget")
         _tell(lib.blasad_forget, *self._announced(x, nbytes, count, dtype))
@@ -295,8 +310,8 @@ class Tape:
     ) -> contextlib.AbstractContextManager[None]:
         """``with tape.record(inputs, outputs, vjp): kernel()`` puts an operation on the tape that is not BLAS.
 
-        BLAS calls inside the block are not recorded. All tapes of this thread record the operation. An exception
-        inside passes through, and nothing is recorded.
+        BLAS calls inside the block are not recorded. All tapes that record this thread record the operation. An
+        exception inside passes through, and nothing is recorded.
 
         Parameters
         ----------
@@ -327,7 +342,8 @@ class Tape:
         return _operation(Operation(inputs, outputs, vjp, jvp))
 
     def _check_here(self, what: str) -> None:
-        if _here.tapes.get(_key(self._open)) is not self:
+        self._open  # noqa: B018 - of a closed one that is what is said
+        if not self._records:
             raise TapeError(
                 f"tape.{what} is for a tape that records the calling thread: use it in the tape's own block "
                 "(blasad.current_tape() is the innermost tape there)"
@@ -369,7 +385,8 @@ class Tape:
             key = _key(self._tape)
             check(lib.blasad_tape_free(self._tape))
             self._free.detach()
-            _here.tapes.pop(key, None)
+            if self._registry is not None:
+                self._registry.pop(key, None)
             self._tape = None
             self._kept.clear()
 
@@ -453,7 +470,7 @@ def _tell(announce: Any, *memory: Any) -> None:
 
 def _found() -> bool:
     """Whether a tape of this thread has found an error."""
-    return any(lib.blasad_tape_error(t._tape) != lib.BLASAD_OK for t in _here.tapes.values())
+    return any(lib.blasad_tape_error(t._tape) != lib.BLASAD_OK for t in _recording())
 
 
 @contextlib.contextmanager
@@ -475,10 +492,12 @@ def _operation(operation: Operation) -> Iterator[None]:
         raise
     _tell(operation.end)
     let_go()
-    failed = [t for t in _here.tapes.values() if lib.blasad_tape_error(t._tape) == lib.BLASAD_USER and not t._raised]
-    error = taken() if failed else None
-    for t in failed:
-        t._raised = error
+    if not kept():  # what a tape of all threads says may be another thread's
+        return
+    error = taken()
+    for t in _recording():
+        if lib.blasad_tape_error(t._tape) == lib.BLASAD_USER and not t._raised:
+            t._raised = error
 
 
 def _outside() -> int:

@@ -5,7 +5,8 @@
  * docs/semantics.md; section numbers below refer to it.
  *
  * Functions that can fail return BLASAD_OK or one of the codes; blasad_last_error() is then the text, valid until the
- * calling thread's next failure. A tape belongs to the thread that opened it.
+ * calling thread's next failure. A tape belongs to the thread that opened it, also one of all threads: that one opens,
+ * annotates, closes and frees it. A call that a tape of all threads sees holds a lock until the BLAS is back.
  */
 #ifndef BLASAD_H
 #define BLASAD_H
@@ -93,6 +94,8 @@ int blasad_assigned_end(void *x, int type, int ndim, const int64_t *shape, const
 int blasad_forget(void *x, int type, int ndim, const int64_t *shape, const int64_t *strides);
 /* The innermost tape that records the calling thread, or NULL. */
 blasad_tape *blasad_current_tape(void);
+/* Does this one? A tape of all threads does while it is open. */
+int blasad_tape_records(const blasad_tape *tape);
 
 /* ---- operations of the program's own, which are no BLAS (7) */
 

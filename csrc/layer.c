@@ -138,8 +138,9 @@ void bl_layers_count(void) { atomic_store(&bl_armed, bl_thread_state.depth + ato
 
 bl_layer *bl_innermost(void)
 {
-    if (bl_thread_state.top || bl_thread_state.splice || atomic_load(&everywhere_count) == 0)
-        return bl_thread_state.top;
+    const bl_thread *me = &bl_thread_state;
+    if (me->top || me->paused || me->splice || atomic_load(&everywhere_count) == 0)
+        return me->top;
     bl_layers_lock();
     bl_layer *top = everywhere;
     bl_layers_unlock();

@@ -420,16 +420,23 @@ static int call_jvp(blasad_tape *t, blasad_operation *o, const taken *k, int sha
     return code;
 }
 
+/* Behind it there may be calls of other threads. */
+static bl_record *record_of(const blasad_tape *t, const blasad_operation *o)
+{
+    for (size_t i = t->count; i-- > 0;) {
+        bl_record *r = &t->chunk[i / BL_RECORDS_PER_CHUNK][i % BL_RECORDS_PER_CHUNK];
+        if (r->routine == BL_OPERATION && r->base[0] == o)
+            return r;
+    }
+    return NULL;
+}
+
 void bl_tape_operated(bl_layer *self, blasad_operation *o)
 {
     blasad_tape *t = (blasad_tape *)self;
     const bl_path below = {.below = t->layer.below, .symbol = BL_SYMBOL_OPERATION};
-    bl_record *r = NULL; /* other threads may have recorded calls since */
-    for (size_t k = t->count; k-- > 0 && !r;) {
-        bl_record *e = (bl_record *)(uintptr_t)bl_record_at(t, k);
-        r = e->routine == BL_OPERATION && e->base[0] == o ? e : NULL;
-    }
-    if (atomic_load(&t->error) != BLASAD_OK || !r)
+    bl_record *r = atomic_load(&t->error) == BLASAD_OK ? record_of(t, o) : NULL;
+    if (!r)
         return;
     for (int i = 0; i < operands(o) && !(t->options & BLASAD_NO_VERIFY); i++) {
         walk w;

@@ -154,6 +154,14 @@ BL_EXPORT int blasad_tape_start(blasad_tape *t)
 
 BL_EXPORT blasad_tape *blasad_current_tape(void) { return (blasad_tape *)bl_innermost(); }
 
+BL_EXPORT int blasad_tape_records(const blasad_tape *t)
+{
+    bl_tapes_lock(); /* its own thread may be closing it */
+    const bool records = t->recording && (everywhere(t) || bl_is_mine(t));
+    bl_tapes_unlock();
+    return records;
+}
+
 BL_EXPORT blasad_tape *blasad_tape_open(int mode)
 {
     blasad_tape *t = blasad_tape_new(mode, 0);
@@ -426,7 +434,7 @@ void bl_guard_others(const bl_call *c)
         if (asprintf(
                 &text,
                 "%s on another thread touched %s, which is active on this tape; a tape follows the thread that opened "
-                "it: call it there, or give the other thread memory of its own",
+                "it: call it there, open the tape with threads=\"all\", or give the other thread memory of its own",
                 bl_call_name(c, name), r ? r->label : "memory that its calls have written") < 0)
             text = NULL;
         t->error_text = text;

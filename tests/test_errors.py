@@ -254,7 +254,6 @@ def test_arguments_of_autodiff():
 
 
 OPTIONS = [
-    ({"threads": "all"}, blasad.UnsupportedError, r"threads='all'.*'current'"),
     ({"memory_limit": -1}, ValueError, r"memory_limit=-1.*bytes.*None"),
     ({"threads": "some"}, ValueError, "threads='some'"),
     ({"copies": "never"}, ValueError, "copies='never'"),
