@@ -53,6 +53,7 @@ typedef struct bl_thread {
     bl_layer *top;
     int depth;            /* layers of this thread */
     bool paused;          /* an operation of the program's own runs: its calls are not recorded */
+    bool in_jvp;          /* the tape that asked for it is not among `top` and those below */
     bl_layer **splice;    /* while the layers of all threads are linked below its own: where */
     unsigned long serial; /* of this thread, from 1; 0 until it opens a tape */
     /* Frame of the entry whose recorded call is in progress, or NULL: what the BLAS itself calls in it, deeper in the

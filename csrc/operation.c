@@ -404,9 +404,10 @@ static int call_jvp(blasad_tape *t, blasad_operation *o, const taken *k, int sha
     bl_layer *top = bl_thread_state.top;
     bl_thread_state.paused = t->options & BLASAD_ALL_THREADS;
     bl_thread_state.top = bl_thread_state.paused ? NULL : t->layer.below;
+    bl_thread_state.in_jvp = true;
     const bool failed = o->jvp(o->self, shadow, p, p + o->n_in, p + operands(o), o->results);
     bl_thread_state.top = top;
-    bl_thread_state.paused = false;
+    bl_thread_state.paused = bl_thread_state.in_jvp = false;
     if (!bl_interlude_end(pause))
         return bl_fail(BLASAD_TAPE, "%s", interrupted);
     if (failed)
@@ -568,6 +569,13 @@ BL_EXPORT blasad_operation *blasad_record_begin(int n_in, const blasad_array *in
             bl_operation_give(o);
             return NULL;
         }
+    bl_array arrays[BL_MAX_BATCH];
+    for (int i = 0; i < n_out && i < BL_MAX_BATCH; i++)
+        arrays[i] = o->operand[n_in + i].array;
+    if (bl_arrays_check(arrays, n_out < BL_MAX_BATCH ? n_out : BL_MAX_BATCH, "an output of tape.record") != BLASAD_OK) {
+        bl_operation_give(o);
+        return NULL;
+    }
     const bool spliced = bl_splice();
     for (bl_layer *l = bl_thread_state.top; l; l = l->below)
         l->operate(l, o);

@@ -325,7 +325,7 @@ static int admit(bl_regions *rs, bl_region *r, bool *known, bool *contains)
     if (code == BLASAD_OK && bl_windows_seen(rs, r))
         code = bl_fail(BLASAD_TAPE,
                        "%s: a recorded call has touched this memory already, and took it for undeclared; annotate it "
-                       "before its first use",
+                       "before its first use, or use other memory (tape.forget ends what it held, not this)",
                        r->label);
     return code;
 }
@@ -396,6 +396,22 @@ int bl_regions_add(bl_regions *rs, const bl_array *x, int shadows, const ptrdiff
         insert(&rs->shadow, r->lo + bl_delta(r, k), r);
     *added = r;
     return BLASAD_OK;
+}
+
+int bl_arrays_check(const bl_array *x, int n, const char *label)
+{
+    bl_region **r = calloc((size_t)n + 1, sizeof *r);
+    int code = r ? BLASAD_OK : bl_fail(BLASAD_MEMORY, "no memory to look at %s", label);
+    for (int i = 0; i < n && code == BLASAD_OK; i++) {
+        code = build(&x[i], label, &r[i]);
+        for (int k = 0; k < i && code == BLASAD_OK; k++)
+            if (r[i] && r[k] && shared(r[i], r[i]->lo, r[k], r[k]->lo) > 0)
+                code = bl_fail(BLASAD_VALUE, "%s shares elements with another one; give each its own", label);
+    }
+    for (int i = 0; r && i < n; i++)
+        discard(r[i]);
+    free(r);
+    return code;
 }
 
 void bl_regions_free(bl_regions *rs)

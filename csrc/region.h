@@ -124,6 +124,8 @@ bool bl_axes_next(const bl_axes *a, int from, int64_t *at, char **p);
  * recorded calls have touched elements of it that nobody had annotated. Returns a blasad_code. */
 int bl_regions_add(bl_regions *rs, const bl_array *x, int shadows, const ptrdiff_t *delta, const char *label,
                    bl_region **added);
+/* BLASAD_OK if no element belongs to two of n arrays, or to one of them twice. */
+int bl_arrays_check(const bl_array *x, int n, const char *label);
 void bl_regions_free(bl_regions *rs);
 
 /* The annotation that owns the byte at p, or NULL. *end, p < *end <= limit: how far that is so without a break. */

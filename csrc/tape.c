@@ -61,6 +61,37 @@ static void end_recording(blasad_tape *t) /* whose layer was popped */
     bl_tapes_unlock();
 }
 
+/* Tapes that were freed where their owner's outer tapes could not be told what ends with them: on another thread
+ * (garbage is collected anywhere), or while a function of the user's runs. They wait for their owner. */
+static blasad_tape *orphans; /* linked by `next`, under the lock */
+
+static bool has_outer(const blasad_tape *t) /* under the lock */
+{
+    for (const blasad_tape *o = open_tapes; o; o = o->next)
+        if (o->serial < t->serial && o->owner == t->owner && !everywhere(o))
+            return true;
+    return false;
+}
+
+static void free_tape(blasad_tape *t);
+
+static void bury(void)
+{
+    while (!bl_thread_state.paused && !bl_thread_state.in_jvp) {
+        bl_tapes_lock();
+        blasad_tape **p = &orphans;
+        while (*p && !bl_is_mine(*p))
+            p = &(*p)->next;
+        blasad_tape *t = *p;
+        if (t)
+            *p = t->next;
+        bl_tapes_unlock();
+        if (!t)
+            return;
+        free_tape(t);
+    }
+}
+
 /* The tape of all threads that this thread has opened last, or NULL. */
 static blasad_tape *mine_everywhere(void)
 {
@@ -77,6 +108,7 @@ static void leave_thread(void *unused)
 {
     (void)unused;
     blasad_tape *t;
+    bury();
     while ((t = (blasad_tape *)bl_thread_state.top) || (t = mine_everywhere())) {
         while (!bl_layer_pop(&t->layer, everywhere(t))) /* under one of all threads that another thread has opened */
             sched_yield();
@@ -141,6 +173,7 @@ BL_EXPORT int blasad_tape_start(blasad_tape *t)
     if (t->recording || t->ended)
         return bl_fail(BLASAD_TAPE, "this tape has been opened before; a tape records once, open another one");
     t->owner = my_serial();
+    bury();
     t->serial = atomic_fetch_add(&starts, 1) + 1;
     t->recording = true;
     bl_thread_state.inside = NULL; /* of a call that never came back */
@@ -233,6 +266,7 @@ static int close_recording(blasad_tape *t, bool verify)
     if (bl_thread_state.inside)
         return bl_fail(BLASAD_TAPE,
                        "this tape is in the middle of recording a call; it can be closed when the BLAS is back");
+    bury();
     if (!bl_layer_pop(&t->layer, everywhere(t)))
         return bl_fail(BLASAD_TAPE, "a tape that was opened inside this one is still recording; close that one first");
     end_recording(t);
@@ -246,7 +280,7 @@ BL_EXPORT int blasad_tape_close_recording(blasad_tape *t) { return close_recordi
 /* To tapes that are open around this one, the numbers that it kept end with it. */
 static void forget_values(const blasad_tape *t)
 {
-    bl_layer *below = bl_is_mine(t) ? bl_thread_state.top : NULL;
+    bl_layer *below = bl_thread_state.top;
     for (size_t i = 0; below && i < t->values.count; i++) {
         char *memory = t->values.block[i].memory;
         bl_layers_forget(below, memory, memory + t->values.block[i].bytes);
@@ -277,6 +311,20 @@ BL_EXPORT int blasad_tape_free(blasad_tape *t)
         if (t->recording)
             return BLASAD_TAPE; /* an inner tape is open; the text says so */
     }
+    bl_tapes_lock();
+    const bool early = has_outer(t) && (!bl_is_mine(t) || bl_thread_state.paused || bl_thread_state.in_jvp);
+    if (early) {
+        t->next = orphans;
+        orphans = t;
+    }
+    bl_tapes_unlock();
+    if (!early)
+        free_tape(t);
+    return BLASAD_OK;
+}
+
+static void free_tape(blasad_tape *t)
+{
     const bool spliced = bl_splice();
     forget_values(t);
     if (spliced)
@@ -299,7 +347,6 @@ BL_EXPORT int blasad_tape_free(blasad_tape *t)
     free(t->unexplained);
     free(t->error_text);
     free(t);
-    return BLASAD_OK;
 }
 
 static bool is_active_on(const blasad_tape *t, char *lo, char *hi)
@@ -388,6 +435,7 @@ BL_EXPORT int blasad_reverse(blasad_tape *t)
                        "reverse() inside the tape's own block: leave the block first, seed the shadows, then call it");
     if (!t->ended)
         return bl_fail(BLASAD_TAPE, "this tape has not recorded anything yet: run the program in its block first");
+    bury();
     if (atomic_exchange(&t->replaying, true))
         return bl_fail(BLASAD_TAPE, "another thread is in reverse() of this tape; they would write the same shadows");
     if (atomic_load(&bl_armed) > bl_thread_state.depth)
