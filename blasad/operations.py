@@ -133,7 +133,7 @@ def _operands(x: object, what: str) -> list[Memory]:
     for i, operand in enumerate(x if isinstance(x, (list, tuple)) else [x]):
         name = f"{what} {i + 1} of record" if several else f"the {what} of record"
         memory = describe(operand, name)
-        if any(s == 0 and n > 1 for s, n in zip(memory.strides, memory.shape, strict=True)):
+        if memory.nbytes and any(s == 0 and n > 1 for s, n in zip(memory.strides, memory.shape, strict=True)):
             raise ValueError(
                 f"{name} has stride 0, so several of its elements are one; give the array it was made from"
             )

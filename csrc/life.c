@@ -66,7 +66,7 @@ bool bl_window_mark(blasad_tape *t, bl_region *g, const bl_view *part, bool live
     if (live && (uintptr_t)part->base < t->stack_low && bl_is_mine(t) && on_stack((uintptr_t)part->base))
         t->stack_low = (uintptr_t)part->base;
     for (int i = 0; live && i < BL_MAX_SCALARS; i++)
-        if ((const char *)t->constant[i] >= part->base && (const char *)t->constant[i] < part->end)
+        if ((const char *)t->constant[i] + 16 > part->base && (const char *)t->constant[i] < part->end)
             t->constant[i] = NULL;
     return true;
 }
@@ -113,7 +113,17 @@ bool bl_end_lives(blasad_tape *t, const bl_call *c, const bl_view *v)
     return true;
 }
 
-/* Numbers of the other width that this call overwrites: nothing is left of them. */
+bool bl_end_twin(blasad_tape *t, const bl_region *g, const bl_view *part, uint16_t symbol)
+{
+    bl_region *q = g->window ? g->twin : NULL;
+    if (!q)
+        return true;
+    char *lo = q->lo + (bl_unit(q, part->base) << q->shift);
+    const bl_view whole =
+        bl_view_run(lo, ((part->end - 1 - q->lo) >> q->shift << q->shift) + (1 << q->shift) - (lo - q->lo));
+    return !bl_live_any(q, bl_unit(q, lo), bl_unit(q, whole.end - 1) + 1) || bl_end_life(t, q, &whole, symbol);
+}
+
 bool bl_end_twins(blasad_tape *t, const bl_call *c, const bl_touch *w)
 {
     for (int i = 0; i < bl_routine_table[c->routine]->n_operands; i++) {
@@ -123,16 +133,9 @@ bool bl_end_twins(blasad_tape *t, const bl_call *c, const bl_touch *w)
         bl_parts parts = bl_parts_of(&t->regions, &v, c->width, false);
         bl_region *g;
         bl_view part;
-        while (bl_parts_next(&parts, &g, &part)) {
-            bl_region *q = g->window ? g->twin : NULL;
-            if (!q)
-                continue;
-            char *lo = q->lo + (bl_unit(q, part.base) << q->shift);
-            const bl_view whole =
-                bl_view_run(lo, ((part.end - 1 - q->lo) >> q->shift << q->shift) + (1 << q->shift) - (lo - q->lo));
-            if (bl_live_any(q, bl_unit(q, lo), bl_unit(q, whole.end - 1) + 1) && !bl_end_life(t, q, &whole, c->symbol))
+        while (bl_parts_next(&parts, &g, &part))
+            if (!bl_end_twin(t, g, &part, c->symbol))
                 return false;
-        }
     }
     return true;
 }

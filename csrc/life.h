@@ -13,7 +13,9 @@ void bl_stack_left(blasad_tape *t, uintptr_t frame);
 bool bl_end_life(blasad_tape *t, bl_region *g, const bl_view *v, uint16_t symbol);
 /* Whatever is live in v. */
 bool bl_end_lives(blasad_tape *t, const bl_call *c, const bl_view *v);
-/* Numbers of the other width that a call overwrites: nothing is left of them. False if memory is short. */
+/* Numbers of the other width that are overwritten in a part, or by a call: nothing is left of them. Before the record
+ * of that is made. False if memory is short. */
+bool bl_end_twin(blasad_tape *t, const bl_region *g, const bl_view *part, uint16_t symbol);
 bool bl_end_twins(blasad_tape *t, const bl_call *c, const bl_touch *w);
 
 #endif

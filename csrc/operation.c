@@ -311,6 +311,20 @@ static bool keep_values(blasad_tape *t, const operand *x, bl_record *r, bool aft
     return true;
 }
 
+static bool end_twins(blasad_tape *t, const blasad_operation *o)
+{
+    bool good = true;
+    for (int i = o->n_in; good && i < operands(o); i++) {
+        walk w;
+        bl_region *g;
+        bl_view part;
+        walk_begin(&w, t, &o->operand[i], false);
+        while (good && walk_next(&w, &g, &part))
+            good = bl_end_twin(t, g, &part, BL_SYMBOL_OPERATION);
+    }
+    return good;
+}
+
 static bool overwrite(blasad_tape *t, const operand *x, bl_record *r, bool live)
 {
     const bl_path below = {.below = t->layer.below, .symbol = BL_SYMBOL_OPERATION};
@@ -359,8 +373,8 @@ void bl_tape_operate(bl_layer *self, blasad_operation *o)
                      "constant: the gradient would be cut there; make it Duplicated");
         return;
     }
-    bool good =
-        bl_more_records(t) && bl_grow(&t->operation, &t->operation_capacity, t->operations, sizeof *t->operation);
+    bool good = end_twins(t, o) && bl_more_records(t) &&
+                bl_grow(&t->operation, &t->operation_capacity, t->operations, sizeof *t->operation);
     if (good) {
         bl_record *r = t->at++;
         t->count++;

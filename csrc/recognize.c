@@ -377,6 +377,7 @@ enum bl_match_kind bl_values_find(bl_value_set *vs, const bl_view *operand, int 
         return kind;
     found->event = g->event;
     found->value = NULL;
+    found->ambiguous = false;
     return BL_MATCH_GONE;
 }
 

@@ -100,7 +100,7 @@ def footprint(call: Call, memory: np.ndarray, active_cells: Bits) -> Footprint:
     product = some and call.k > 0 and (alpha != 0 or "alpha" in scalars)
     early = not some or ((call.k == 0 or alpha == 0) and beta == 1)
     reads = {key: bits[key] for key in "ab"} if product else {}
-    if (not early and beta != 0) or "beta" in scalars:
+    if (not early and beta != 0) or "beta" in scalars or (scalars and beta != 0):
         reads["c"] = bits["c"]
     with_shadow = {key for key, b in reads.items() if b & active_cells}
     needs = 0
@@ -276,7 +276,11 @@ class Oracle:
 
     def unseen(self, cells: Bits, when: str) -> None:
         """Without verification nobody says what becomes of it."""
-        if self.program.verify:
+        taken = any(not cells & ~c and self.content(c) == content for c, content, *_ in self.followed)
+        if self.program.verify and taken and not cells & self.declared:
+            self.may("UnseenWriteError")  # or the copy in its place is followed
+            self.undecided = True
+        elif self.program.verify:
             self.fail(f"unseen write to {cells_of(cells)}, {when}", "UnseenWriteError")
         else:
             self.undecided = True

@@ -153,7 +153,7 @@ class Access:
         product = some and g.k > 0 and (g.alpha != 0 or "alpha" in scalars)
         early = not some or ((g.k == 0 or g.alpha == 0) and g.beta == 1)
         keys = {"a", "b"} if product else set()
-        if (not early and g.beta != 0) or "beta" in scalars:
+        if (not early and g.beta != 0) or "beta" in scalars or (scalars and g.beta != 0):
             keys.add("c")
         self.reads = {key: cells[key] for key in keys}
         self.scalars = {s: cells[s] for s in scalars}
