@@ -1,7 +1,8 @@
 /* The tape: what it keeps of each call, and who may touch it.
  *
- * A tape belongs to the thread that started it: that thread alone records, annotates, replays and frees. Other threads
- * only look, under the lock of bl_guard_others, at the index of its regions, and may leave an error on it.
+ * A tape belongs to the thread that started it: that thread alone records, annotates and frees; one of all threads
+ * records whatever thread holds the lock of its stack (layer.h). Other threads only look, under the lock of
+ * bl_guard_others, at the index of its regions, and may leave an error on it.
  */
 #ifndef BL_RECORD_H
 #define BL_RECORD_H

@@ -45,13 +45,14 @@ class Crowd:
         self.x = {n: rng.uniform(-1, 1, N * N) for n in ["W", *names]}
         self.dx = {n: rng.uniform(-1, 1, N * N) for n in self.x}
         self.start = {n: x.copy() for n, x in self.dx.items()}
+        self.scratch = [np.zeros(N * N) for _ in range(THREADS)]
 
     def annotate(self, tape: Tape) -> None:
         for n, x in self.x.items():
             tape.duplicated(x, self.dx[n], name=n)
 
-    def work(self, i: int, times: int = 1) -> None:
-        memory = {**self.x, "T": np.zeros(N * N)}
+    def work(self, i: int, times: int = 1, scratch: Array | None = None) -> None:
+        memory = {**self.x, "T": self.scratch[i] if scratch is None else scratch}
         for _ in range(times):
             road = WAYS[i % len(WAYS)]
             gemm(memory, "T", f"A{i}", "W", order=N, road=road)
@@ -272,7 +273,7 @@ def test_thread_that_ends_within_the_recording():
     with Tape(threads="all") as tape:
         crowd.annotate(tape)
         for i in range(THREADS):
-            in_thread(lambda i=i: crowd.work(i, 3))
+            in_thread(lambda i=i: crowd.work(i, 3, np.zeros(N * N)))
     tape.reverse()
     crowd.check()
 
