@@ -557,6 +557,16 @@ static int take_operand(operand *x, const blasad_array *a, const char *what)
     return code;
 }
 
+/* Memory is short: whatever the program does now, the tapes know that they miss it. */
+static void tell_loss(void)
+{
+    const bool spliced = bl_splice();
+    for (bl_layer *l = bl_thread_state.top; l; l = l->below)
+        bl_out_of_memory((blasad_tape *)l);
+    if (spliced)
+        bl_unsplice();
+}
+
 BL_EXPORT blasad_operation *blasad_record_begin(int n_in, const blasad_array *in, int n_out, const blasad_array *out)
 {
     const size_t n = (size_t)n_in + (size_t)n_out;
@@ -566,11 +576,7 @@ BL_EXPORT blasad_operation *blasad_record_begin(int n_in, const blasad_array *in
         if (o)
             free(o->pointers);
         free(o);
-        const bool spliced = bl_splice(); /* whatever the program does then, the tapes know that they miss it */
-        for (bl_layer *l = bl_thread_state.top; l; l = l->below)
-            bl_out_of_memory((blasad_tape *)l);
-        if (spliced)
-            bl_unsplice();
+        tell_loss();
         bl_fail(BLASAD_MEMORY, "no memory to record an operation");
         return NULL;
     }
@@ -586,7 +592,10 @@ BL_EXPORT blasad_operation *blasad_record_begin(int n_in, const blasad_array *in
     bl_array arrays[BL_MAX_BATCH];
     for (int i = 0; i < n_out && i < BL_MAX_BATCH; i++)
         arrays[i] = o->operand[n_in + i].array;
-    if (bl_arrays_check(arrays, n_out < BL_MAX_BATCH ? n_out : BL_MAX_BATCH, "an output of tape.record") != BLASAD_OK) {
+    const int code = bl_arrays_check(arrays, n_out < BL_MAX_BATCH ? n_out : BL_MAX_BATCH, "an output of tape.record");
+    if (code != BLASAD_OK) {
+        if (code == BLASAD_MEMORY)
+            tell_loss();
         bl_operation_give(o);
         return NULL;
     }

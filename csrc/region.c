@@ -23,12 +23,16 @@ static size_t upper(const bl_index *x, const char *p)
     return lo;
 }
 
+/* From an entry that is new on, or follows one that went: until nothing changes any more. */
 static void restore_reach(bl_index *x, size_t from)
 {
     for (size_t i = from; i < x->count; i++) {
         const bl_region *r = x->entry[i].region;
         char *end = x->entry[i].lo + (r->hi - r->lo);
-        x->entry[i].reach = i && x->entry[i - 1].reach > end ? x->entry[i - 1].reach : end;
+        char *reach = i && x->entry[i - 1].reach > end ? x->entry[i - 1].reach : end;
+        if (i > from && x->entry[i].reach == reach)
+            return;
+        x->entry[i].reach = reach;
     }
 }
 

@@ -205,7 +205,8 @@ static inline bool world_product(step *s, const int *places, int n_places)
         const bool alpha = s->scalar_active[0][0] || s->scalar_active[0][1];
         const bool beta = s->scalar_active[1][0] || s->scalar_active[1][1];
         const bool multiplies = s->k > 0 && s->scalar[0] != 0, writes = multiplies || s->scalar[1] != 1;
-        const bool read[3] = {multiplies || alpha, multiplies || alpha, (writes && s->scalar[1] != 0) || beta};
+        const bool read[3] = {multiplies || alpha, multiplies || alpha,
+                              ((writes || alpha) && s->scalar[1] != 0) || beta};
         s->any = alpha || beta;
         bool constant = false;
         for (int o = 0; o < 3; o++)
@@ -244,7 +245,7 @@ static inline size_t world_books(const step *s, bool assumed[3])
     const bool alpha = s->scalar_active[0][0] || s->scalar_active[0][1];
     const bool beta = s->scalar_active[1][0] || s->scalar_active[1][1];
     const bool multiplies = s->k > 0 && s->scalar[0] != 0, writes = multiplies || s->scalar[1] != 1;
-    const bool read[3] = {multiplies || alpha, multiplies || alpha, (writes && s->scalar[1] != 0) || beta};
+    const bool read[3] = {multiplies || alpha, multiplies || alpha, ((writes || alpha) && s->scalar[1] != 0) || beta};
     bool active[3] = {false, false, false};
     for (int o = 0; o < 3; o++) {
         assumed[o] = false;
