@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static int unnamed_file(void)
@@ -33,6 +34,9 @@ void *bl_spill_map(bl_spill *s, size_t bytes, size_t alignment, size_t *offset)
             return NULL;
         s->fd = fd;
     }
+    struct rlimit most; /* beyond it a signal comes, not an error */
+    if (getrlimit(RLIMIT_FSIZE, &most) != 0 || s->size + bytes > most.rlim_cur)
+        return NULL;
     if (ftruncate(s->fd, (off_t)(s->size + bytes)) != 0)
         return NULL;
     const size_t all = bytes + alignment;

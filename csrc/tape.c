@@ -412,7 +412,8 @@ static void guard_others(const blasad_tape *t)
         if (bl_is_mine(o) || everywhere(o) || atomic_load(&o->error) != BLASAD_OK)
             continue;
         for (size_t i = 0; i < t->regions.count; i++) {
-            if (!some_active_on(o, t->regions.region[i], t->regions.batch))
+            const bl_region *r = t->regions.region[i]; /* what adjoints use of windows is the tape's own */
+            if (r->window || !some_active_on(o, r, t->regions.batch))
                 continue;
             o->error_text = strdup("reverse() on another thread wrote shadows that are active on this tape; a tape "
                                    "follows the thread that opened it: call it there");
