@@ -44,7 +44,9 @@ bool bl_copies_annotated(blasad_tape *t, bl_region *r, const bl_array *x)
     whole->array.shape = whole->shape;
     whole->array.strides = whole->strides;
     r->whole = whole;
-    return note_whole(t, whole);
+    const bool good = note_whole(t, whole);
+    r->noted = good && !r->member ? t->seen_values.last : 0;
+    return good;
 }
 
 /* A call that writes a block makes another value of the array around it. */
@@ -67,8 +69,13 @@ void bl_copies_output(blasad_tape *t, const bl_call *c, const bl_touch *w, int i
             bl_out_of_memory(t);
         return;
     }
-    const bl_view v = bl_touched_view(w, i);
     bl_region *r = w->region[i];
+    if (r->noted && w->base[i] == r->lo && p->extent[i] == r->hi - r->lo && 1 << r->shift == c->width) {
+        if (!bl_values_again(&t->seen_values, r->noted, sum, t->count))
+            bl_out_of_memory(t);
+        return;
+    }
+    const bl_view v = bl_touched_view(w, i);
     bool good = true, plain = false;
     if (r == &bl_mixed) {
         bl_parts parts = bl_parts_of(&t->regions, &v, c->width, false);

@@ -39,6 +39,7 @@ typedef struct bl_region {
     bool contains;   /* has replaced others */
     bool stale;      /* a call wrote a part of it: what was noted of the whole is not its value (copies.h) */
     uint32_t id;
+    uint32_t noted;         /* number of the value that is the whole of it (copies.h); 0: none */
     struct bl_whole *whole; /* the array as it was annotated, where copies of it may be met */
     uint32_t *print;
     uint64_t *seen, *stamped; /* stamped: print is valid there (constant regions; duplicated ones always are) */
