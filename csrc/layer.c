@@ -71,22 +71,25 @@ bl_interlude bl_interlude_begin(void)
 {
     const bool linked = bl_thread_state.splice;
     const bl_interlude i = {linked, linked ? everywhere : NULL};
-    if (i.linked)
+    for (bl_layer *l = i.everywhere; l; l = l->below)
+        atomic_fetch_add(&l->held, 1);
+    if (linked)
         bl_unsplice();
     return i;
 }
 
-bool bl_interlude_end(bl_interlude i)
+void bl_interlude_end(bl_interlude i)
 {
     if (!i.linked)
-        return true;
+        return;
     bl_layers_lock();
+    for (bl_layer *l = i.everywhere; l; l = l->below)
+        atomic_fetch_sub(&l->held, 1);
     bl_layer **end = &bl_thread_state.top;
     while (*end)
         end = &(*end)->below;
-    *end = everywhere;
+    *end = i.everywhere;
     bl_thread_state.splice = end;
-    return everywhere == i.everywhere;
 }
 
 void bl_layer_push(bl_layer *layer, bool all)
@@ -110,7 +113,7 @@ bool bl_layer_pop(bl_layer *layer, bool all)
     if (all)
         bl_layers_lock();
     bl_layer **top = all ? &everywhere : &bl_thread_state.top;
-    const bool innermost = *top == layer;
+    const bool innermost = *top == layer && atomic_load(&layer->held) == 0;
     if (innermost) {
         *top = layer->below;
         atomic_fetch_sub(&bl_armed, 1);

@@ -42,6 +42,7 @@ struct bl_layer {
     /* Somebody wrote operand 0 of a call that was made before, and says so. */
     void (*rewritten)(bl_layer *self, const bl_call *c);
     bl_layer *below;
+    atomic_int held;  /* of all threads: by interludes */
     bool wants_after; /* what `before` said of the call in progress */
 };
 
@@ -79,13 +80,13 @@ void bl_pass(bl_layer *top, const bl_call *c);
 bool bl_splice(void);
 void bl_unsplice(void);
 /* Around a function of the user's that is called while they are linked: it may open tapes, fork, and wait for threads
- * that make calls. False: a tape of all threads was opened or closed by then, and what was linked is no more. */
+ * that make calls. What was linked stays (bl_layer_pop refuses it) and is linked again. */
 typedef struct bl_interlude {
     bool linked;
     bl_layer *everywhere;
 } bl_interlude;
 bl_interlude bl_interlude_begin(void);
-bool bl_interlude_end(bl_interlude i);
+void bl_interlude_end(bl_interlude i);
 /* In a child of fork, under the lock: a layer of all threads whose owner is gone; and the count of what is left. */
 void bl_layer_drop(bl_layer *layer);
 void bl_layers_count(void);

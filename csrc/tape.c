@@ -267,6 +267,10 @@ static int close_recording(blasad_tape *t, bool verify)
         return bl_fail(BLASAD_TAPE,
                        "this tape is in the middle of recording a call; it can be closed when the BLAS is back");
     bury();
+    if (atomic_load(&t->layer.held))
+        return bl_fail(BLASAD_TAPE,
+                       "the derivative of an operation of tape.record is being computed under this tape of "
+                       "all threads; close it after that");
     if (!bl_layer_pop(&t->layer, everywhere(t)))
         return bl_fail(BLASAD_TAPE, "a tape that was opened inside this one is still recording; close that one first");
     end_recording(t);

@@ -386,7 +386,10 @@ def test_outer_tape_closed_by_a_derivative():
     m = Matrices()
 
     def vjp(inputs: tuple[Array], _outputs: object, d: tuple[Array]) -> Array:
-        outer.__exit__(None, None, None)
+        with pytest.raises(blasad.TapeError, match="close it after that"):
+            outer.__exit__(None, None, None)
+        with pytest.raises(blasad.TapeError, match="close it after that"):
+            outer.close()
         return d[0] * step(inputs[0])
 
     outer = Tape(threads="all", undeclared="constant")
@@ -394,8 +397,7 @@ def test_outer_tape_closed_by_a_derivative():
         with Tape() as inner:
             m.annotate(inner, "ABC")
             two_products(m, lambda: relu(m, inner, vjp=vjp))
-        with pytest.raises(blasad.TapeError, match="opened or closed while"):
-            inner.reverse()
+        inner.reverse()
     assert current_tape() is None
 
 
