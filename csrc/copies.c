@@ -45,7 +45,12 @@ bool bl_copies_annotated(blasad_tape *t, bl_region *r, const bl_array *x)
     whole->array.strides = whole->strides;
     r->whole = whole;
     const bool good = note_whole(t, whole);
-    r->noted = good && !r->member ? t->seen_values.last : 0;
+    /* without holes, of two axes or one: the shorter stride is that of the elements */
+    for (int d = 0; good && !r->member && x->ndim <= 2 && d < x->ndim; d++)
+        if (x->strides[d] == x->element && x->shape[d] > 1) {
+            r->noted = t->seen_values.last;
+            r->noted_column = x->shape[d] * x->element;
+        }
     return good;
 }
 
@@ -70,7 +75,9 @@ void bl_copies_output(blasad_tape *t, const bl_call *c, const bl_touch *w, int i
         return;
     }
     bl_region *r = w->region[i];
-    if (r->noted && w->base[i] == r->lo && p->extent[i] == r->hi - r->lo && 1 << r->shift == c->width) {
+    int64_t shape[2];
+    bl_operand_shape(c, i, &shape[0], &shape[1]);
+    if (r->noted && w->base[i] == r->lo && p->extent[i] == r->hi - r->lo && shape[0] * c->size == r->noted_column) {
         if (!bl_values_again(&t->seen_values, r->noted, sum, t->count))
             bl_out_of_memory(t);
         return;
@@ -89,8 +96,6 @@ void bl_copies_output(blasad_tape *t, const bl_call *c, const bl_touch *w, int i
         plain = 1 << r->shift == c->width;
     }
     if (bl_view_bytes(&v) >= LEAST * c->size) {
-        int64_t shape[2];
-        bl_operand_shape(c, i, &shape[0], &shape[1]);
         const int64_t strides[2] = {c->size, c->operand[i].ld * c->size};
         const bl_array x = {c->operand[i].base, c->width, c->width == 8 ? 3 : 2, c->size, 2, shape, strides};
         if (r == &bl_mixed || 1 << r->shift != c->width) /* the sum is not one of the call's numbers */

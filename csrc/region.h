@@ -39,7 +39,8 @@ typedef struct bl_region {
     bool contains;   /* has replaced others */
     bool stale;      /* a call wrote a part of it: what was noted of the whole is not its value (copies.h) */
     uint32_t id;
-    uint32_t noted;         /* number of the value that is the whole of it (copies.h); 0: none */
+    uint32_t noted;         /* number of the value that is the whole of it (copies.h); 0: none, or not a plain matrix */
+    int64_t noted_column;   /* bytes of a column of that matrix: another shape would be another value */
     struct bl_whole *whole; /* the array as it was annotated, where copies of it may be met */
     uint32_t *print;
     uint64_t *seen, *stamped; /* stamped: print is valid there (constant regions; duplicated ones always are) */
