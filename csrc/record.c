@@ -191,7 +191,7 @@ BL_HOT bool keep(blasad_tape *t, const bl_call *c, const bl_family *f, const bl_
     bool good = true;
     *r = p->head;
     r->row_major = c->row_major;
-    r->assumed = w->assumed & 7;
+    r->assumed = (uint8_t)w->assumed;
     r->symbol = c->symbol;
     r->backend = c->backend ? c->backend->id : 0;
     r->caller = c->caller;

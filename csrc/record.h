@@ -19,9 +19,10 @@
 typedef struct bl_record {
     uint8_t routine, type;
     char flag[BL_MAX_FLAGS];
-    uint8_t row_major : 1, active : 1, wide : 1;
+    uint8_t active : 1, wide : 1, shadowed : 3; /* shadowed: operands with a shadow */
     uint8_t read : 3, write : 3;
-    uint8_t shadowed : 3, assumed : 3; /* operands with a shadow; taken for constant */
+    uint8_t row_major,
+        assumed; /* assumed: operands taken for constant; whole bytes, which are set without being read */
     uint16_t symbol, backend;
     const void *caller;
     void *base[BL_MAX_OPERANDS];

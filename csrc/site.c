@@ -87,9 +87,14 @@ char *bl_site_values(blasad_tape *t, const bl_path *to, const bl_record *r, bl_c
     for (int i = 0; i < bl_routine_table[r->routine]->n_operands; i++) {
         if (!(needs & BL_OPERAND(i)))
             continue;
+        bl_region *own = r->place[i] == BL_PARTS ? NULL : t->regions.region[r->place[i] - 1];
+        if (own && !own->saved_from) {
+            c->operand[i].base = (char *)c->operand[i].base + bl_source(own);
+            continue;
+        }
         const bl_view v = bl_operand_view(c, i);
-        if (r->place[i] != BL_PARTS) {
-            c->operand[i].base = bl_mirror_value(to, t->regions.region[r->place[i] - 1], &v);
+        if (own) {
+            c->operand[i].base = bl_mirror_value(to, own, &v);
             continue;
         }
         bl_parts parts = bl_parts_of(&t->regions, &v, c->width, false);
@@ -108,10 +113,43 @@ char *bl_site_values(blasad_tape *t, const bl_path *to, const bl_record *r, bl_c
     return work;
 }
 
+static bool has_parts(const bl_routine_spec *spec, const bl_record *r, const bl_extra *x)
+{
+    bool parts = false;
+    for (int i = 0; i < spec->n_operands; i++)
+        parts |= r->place[i] == BL_PARTS;
+    for (int i = 0; x && i < spec->n_scalars; i++)
+        parts |= x->scalar_place[i] == BL_PARTS;
+    return parts;
+}
+
+/* The usual case: every shadow is in one place. */
+static void place_shadows(const blasad_tape *t, const bl_routine_spec *spec, const bl_record *r, const bl_extra *x,
+                          int shadow, bl_site *s)
+{
+    for (int i = 0; i < spec->n_operands; i++) {
+        s->shadow[i] = NULL;
+        if (r->shadowed >> i & 1)
+            s->shadow[i] = (char *)r->base[i] + bl_delta(t->regions.region[r->place[i] - 1], shadow);
+        s->shadow_ld[i] = r->wide ? x->ld[i] : r->ld[i];
+    }
+    for (int i = 0; i < spec->n_scalars; i++) {
+        s->scalar_shadow[i] = NULL;
+        if (x && x->scalar_place[i])
+            s->scalar_shadow[i] =
+                (char *)x->scalar_address[i] + bl_delta(t->regions.region[x->scalar_place[i] - 1], shadow);
+    }
+}
+
 void bl_site_shadows(blasad_tape *t, const bl_record *r, int shadow, bl_site *s, char *work)
 {
     const bl_routine_spec *spec = bl_routine_table[r->routine];
     const bl_extra *x = bl_extra_of(t, r);
+    s->work = work;
+    if (!has_parts(spec, r, x)) {
+        place_shadows(t, spec, r, x, shadow, s);
+        return;
+    }
     const bool forward = t->mode == BLASAD_FORWARD;
     bl_call c;
     bl_unpack(t, r, &c);
@@ -151,6 +189,8 @@ void bl_site_scatter(blasad_tape *t, const bl_record *r, int shadow, const bl_si
 {
     const bl_routine_spec *spec = bl_routine_table[r->routine];
     const bl_extra *x = bl_extra_of(t, r);
+    if (!has_parts(spec, r, x))
+        return;
     const bool forward = t->mode == BLASAD_FORWARD;
     bl_call c;
     bl_unpack(t, r, &c);
