@@ -37,7 +37,7 @@ static inline void gemm_access(const bl_call *c, bl_access *a)
     /* An active scalar has a derivative also where its value makes the routine skip work. */
     if (product || (a->scalars & BL_ANY(ALPHA)))
         a->read |= BL_OPERAND(A) | BL_OPERAND(B);
-    if ((stores && !clears) || (a->scalars & BL_ANY(BETA)) || ((a->scalars & BL_SCALARS) && !clears))
+    if ((stores && !clears) || (a->scalars & BL_ANY(BETA)) || (a->scalars && !clears))
         a->read |= BL_OPERAND(C);
     if (stores)
         a->write |= BL_OPERAND(C);
