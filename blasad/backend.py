@@ -117,7 +117,8 @@ def _install() -> None:
     """SciPy's BLAS by the capsules that it exports for this purpose, then what the environment asks for."""
     from scipy.linalg import cython_blas
 
-    wanted = [t + r for r in ("gemm",) for t in "sdcz"] + ["isamax", "zdotu"]
+    plain = [n.removesuffix("_") for n in names() if n.endswith("_") and not n.startswith(("scipy_", "cblas_"))]
+    wanted = [n for n in plain if not n.endswith("64")] + ["isamax", "zdotu"]
     capi: dict[str, Any] = dict(cython_blas.__pyx_capi__)  # name -> capsule
     get_name, get_pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
     get_name.restype, get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]

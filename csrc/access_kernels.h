@@ -9,6 +9,7 @@ enum { MSCAL_C };
 enum { MAXPBY_A, MAXPBY_C };
 enum { MCONJ_A, MCONJ_C };
 enum { MDOT_A, MDOT_B, MDOT_CELL };
+enum { VAXPBY_X, VAXPBY_Y };
 enum { MSCAL_BETA };
 enum { MAXPBY_ALPHA, MAXPBY_BETA };
 
@@ -108,6 +109,59 @@ static inline unsigned mdot_needs(const bl_call *c, unsigned active)
 }
 
 static inline size_t mdot_workspace(const bl_call *c, unsigned active)
+{
+    (void)c, (void)active;
+    return 0;
+}
+
+static inline void vaxpby_access(const bl_call *c, bl_access *a)
+{
+    const bool empty = c->dim[0] <= 0;
+    *a = (bl_access){.scalars = empty ? 0 : a->scalars};
+    if (empty)
+        return;
+    a->read = BL_OPERAND(VAXPBY_X);
+    if (!bl_is_zero(c->scalar[MAXPBY_BETA].value) || (a->scalars & BL_ANY(MAXPBY_BETA)))
+        a->read |= BL_OPERAND(VAXPBY_Y);
+    a->write = a->result = BL_OPERAND(VAXPBY_Y);
+}
+
+static inline unsigned vaxpby_needs(const bl_call *c, unsigned active)
+{
+    unsigned needs = 0;
+    if (active & BL_SCALAR(MAXPBY_ALPHA))
+        needs |= BL_OPERAND(VAXPBY_X);
+    if (active & BL_SCALAR(MAXPBY_BETA))
+        needs |= BL_OPERAND(VAXPBY_Y);
+    return c->dim[0] <= 0 ? 0 : needs;
+}
+
+/* For the conjugate of x. */
+static inline size_t vaxpby_workspace(const bl_call *c, unsigned active)
+{
+    return vaxpby_needs(c, active) & BL_OPERAND(VAXPBY_X) ? bl_room(c->dim[0], c->size) : 0;
+}
+
+static inline void vdot_access(const bl_call *c, bl_access *a)
+{
+    *a = (bl_access){0};
+    if (c->dim[0] <= 0)
+        return;
+    a->read = BL_OPERAND(MDOT_A) | BL_OPERAND(MDOT_B) | BL_OPERAND(MDOT_CELL);
+    a->write = a->result = BL_OPERAND(MDOT_CELL);
+}
+
+static inline unsigned vdot_needs(const bl_call *c, unsigned active)
+{
+    unsigned needs = 0;
+    if (active & BL_OPERAND(MDOT_B))
+        needs |= BL_OPERAND(MDOT_A);
+    if (active & BL_OPERAND(MDOT_A))
+        needs |= BL_OPERAND(MDOT_B);
+    return c->dim[0] <= 0 ? 0 : needs;
+}
+
+static inline size_t vdot_workspace(const bl_call *c, unsigned active)
 {
     (void)c, (void)active;
     return 0;

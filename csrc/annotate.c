@@ -173,7 +173,7 @@ static bl_call clearing(const bl_view *v, int width)
                      .type = width == 8 ? BL_D : BL_S,
                      .size = (uint8_t)width,
                      .width = (uint8_t)width,
-                     .flag = {'N'},
+                     .flag = {'N', 'A'},
                      .symbol = BL_SYMBOL_ASSIGNED,
                      .dim = {v->column / width, v->columns},
                      .operand = {{v->base, v->stride / width}}};

@@ -141,14 +141,14 @@ static void discard(bl_backend *b)
     free(b);
 }
 
+/* Without these there is not much that a BLAS could serve. Any other that it lacks is missed when it is called. */
 static const char *first_missing(const bl_backend *b, char buffer[static 32])
 {
-    for (int r = 0; r < BL_FIRST_KERNEL; r++)
-        for (int t = 0; t < 4; t++)
-            if (!b->function[r][t].run) {
-                snprintf(buffer, 32, "%c%s", bl_type_letter[t], bl_routine_table[r]->name);
-                return buffer;
-            }
+    for (int t = 0; t < 4; t++)
+        if (!b->function[BL_GEMM][t].run) {
+            snprintf(buffer, 32, "%cgemm", bl_type_letter[t]);
+            return buffer;
+        }
     return NULL;
 }
 
@@ -402,12 +402,30 @@ BL_EXPORT int blasad_wrap(const char *name, void *implementation, int integer_bi
 
 /* ---- calls on their way down */
 
+/* What serves a call: its own BLAS; where that is no more than a wrapped pointer, or lacks the routine, the one behind
+ * blasad's names. If there is none the program ends, as one ends whose library lacks a symbol. */
+static const bl_backend *server(const bl_call *c)
+{
+    const bl_backend *b = c->backend;
+    if (__builtin_expect(!b->function[c->routine][c->type].run, 0))
+        b = bl_backend_default();
+    if (!b || !b->function[c->routine][c->type].run) {
+        char name[16];
+        fprintf(stderr, "blasad: %s is wanted, and %s has none: set BLASAD_BACKEND=/path/to/a/whole/BLAS\n",
+                bl_call_name(c, name), c->backend->path);
+        abort();
+    }
+    return b;
+}
+
 void bl_backend_run(const bl_call *c)
 {
-    if (c->routine >= BL_FIRST_KERNEL)
+    if (c->routine >= BL_FIRST_KERNEL) {
         bl_run_kernel(c);
-    else
-        c->backend->function[c->routine][c->type].call(c, c->backend->function[c->routine][c->type].run);
+        return;
+    }
+    const bl_backend *b = server(c);
+    b->function[c->routine][c->type].call(c, b->function[c->routine][c->type].run);
 }
 
 static bool fits(const bl_call *c)
@@ -432,7 +450,7 @@ static int as_numbered(const bl_call *c, int argument)
                 for (argument = 1; strcmp(s->arguments[argument - 1], s->row_major[p][1]) != 0;)
                     argument++;
     }
-    return argument + bl_abi_is_cblas(bl_symbol_table[c->symbol].abi);
+    return argument + (bl_abi_is_cblas(bl_symbol_table[c->symbol].abi) && !s->level1);
 }
 
 /* A name was called, and nobody has chosen what serves it: the environment may. Else the program ends, as one ends

@@ -14,6 +14,12 @@ enum bl_abi { BL_F32, BL_F64, BL_C32, BL_C64, BL_ABIS };
 static inline bool bl_abi_is_cblas(int abi) { return abi >= BL_C32; }
 static inline int bl_abi_width(int abi) { return abi == BL_F32 || abi == BL_C32 ? 32 : 64; }
 
+/* Flags as CBLAS numbers them. */
+static inline int bl_number_trans(char c) { return c == 'N' ? 111 : c == 'T' ? 112 : c == 'C' ? 113 : 0; }
+static inline int bl_number_uplo(char c) { return c == 'U' ? 121 : 122; }
+static inline int bl_number_diag(char c) { return c == 'N' ? 131 : 132; }
+static inline int bl_number_side(char c) { return c == 'L' ? 141 : 142; }
+
 /* Calls `f` with the arguments of `c` in one ABI. Generated (callers.c). */
 typedef void (*bl_caller)(const bl_call *c, void (*f)(void));
 extern const bl_caller bl_callers[BL_FIRST_KERNEL][4][BL_ABIS];

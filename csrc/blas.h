@@ -21,9 +21,24 @@ typedef struct bl_matrix {
 /* Scalars come with the address that they were read from, if it is not the rule's own business: a layer below may have
  * them active. A flag before one is 'N', or 'C' for its conjugate; for real types it means nothing. */
 
-/* C <- alpha op(A) op(B) + beta C */
-void bl_gemm(const bl_path *to, int type, char transa, char transb, int64_t m, int64_t n, int64_t k, bl_scalar alpha,
-             bl_matrix a, bl_matrix b, bl_scalar beta, bl_matrix c);
+/* What the generated makers of calls (made.h) begin and end with. */
+static inline void bl_made_begin(bl_call *c, const bl_path *to, int routine, int type)
+{
+    /* Only what the routine has is filled in: a whole record of zeros costs more than a small product. */
+    c->routine = (uint8_t)routine;
+    c->type = (uint8_t)type;
+    c->size = (uint8_t)bl_element_size(type);
+    c->width = (uint8_t)bl_real_width(type);
+    c->row_major = false;
+    c->symbol = to->symbol;
+    c->backend = to->backend;
+    c->frame = NULL;
+    c->caller = NULL;
+}
+void bl_made_pass(const bl_path *to, const bl_call *c);
+
+/* The kernels. Those with a uplo work on that triangle of a square, its diagonal included, or on all, 'A'. */
+
 /* C <- op(beta) C, m x n; exact zeros for beta = 0 */
 void bl_mscal(const bl_path *to, int type, int64_t m, int64_t n, char conjbeta, bl_scalar beta, bl_matrix c);
 /* C <- op(alpha) A + op(beta) C; C is not read for beta = 0 */
@@ -33,6 +48,18 @@ void bl_maxpby(const bl_path *to, int type, int64_t m, int64_t n, char conjalpha
 void bl_mconj(const bl_path *to, int type, int64_t m, int64_t n, bl_matrix a, bl_matrix c);
 /* *cell += sum conj(A) B, or its conjugate */
 void bl_mdot(const bl_path *to, int type, int64_t m, int64_t n, bl_matrix a, bl_matrix b, bool conjugate, void *cell);
+/* The same of triangles. */
+void bl_tscal(const bl_path *to, int type, char uplo, int64_t m, int64_t n, char conjbeta, bl_scalar beta, bl_matrix c);
+void bl_taxpby(const bl_path *to, int type, char uplo, int64_t m, int64_t n, char conjalpha, bl_scalar alpha,
+               bl_matrix a, char conjbeta, bl_scalar beta, bl_matrix c);
+void bl_tdot(const bl_path *to, int type, char uplo, int64_t m, int64_t n, bl_matrix a, bl_matrix b, bool conjugate,
+             void *cell);
+
+/* Vectors are matrices whose leading dimension is the increment. y <- op(alpha) op(x) + op(beta) y */
+void bl_vaxpby(const bl_path *to, int type, int64_t n, char conjalpha, bl_scalar alpha, char conjx, bl_matrix x,
+               char conjbeta, bl_scalar beta, bl_matrix y);
+/* *cell += sum conj(x) y, or its conjugate */
+void bl_vdot(const bl_path *to, int type, int64_t n, bl_matrix x, bl_matrix y, bool conjugate, void *cell);
 
 static inline bl_complex bl_conj(bl_complex x) { return (bl_complex){x.re, -x.im}; }
 /* The number of `type` at p. */
@@ -45,6 +72,15 @@ static inline bl_scalar bl_scalar_at(int type, void *p) { return (bl_scalar){bl_
 #define BL_ZERO ((bl_scalar){{0, 0}, NULL})
 static inline bool bl_always_one(bl_scalar x) { return !x.address && bl_is_one(x.value); }
 static inline bool bl_always_zero(bl_scalar x) { return !x.address && bl_is_zero(x.value); }
+
+/* x <- op(beta) x, of a vector with any increment but 0 */
+static inline void bl_vscal(const bl_path *to, int type, int64_t n, char conjbeta, bl_scalar beta, bl_matrix x)
+{
+    if (x.ld == 1)
+        bl_mscal(to, type, n, 1, conjbeta, beta, (bl_matrix){x.at, n});
+    else
+        bl_mscal(to, type, 1, n, conjbeta, beta, (bl_matrix){x.at, x.ld < 0 ? -x.ld : x.ld});
+}
 
 /* C <- A, exact */
 static inline void bl_mcopy(const bl_path *to, int type, int64_t m, int64_t n, bl_matrix a, bl_matrix c)

@@ -10,14 +10,29 @@ const char *bl_call_name(const bl_call *c, char buffer[static 16])
     return buffer;
 }
 
+char bl_flag_spoken(const bl_routine_spec *spec, bool row_major, const char *flag, int i)
+{
+    const char c = flag[i];
+    if (!row_major || !(spec->turned >> i & 1))
+        return c;
+    switch (spec->flags[i][0]) {
+    case 't':
+        return c == 'N' ? 'T' : c == 'r' ? 'C' : 'N';
+    case 'u':
+        return c == 'U' ? 'L' : 'U';
+    default:
+        return c == 'L' ? 'R' : 'L';
+    }
+}
+
 /* First j with column j of v ending after `from`; v->columns if there is none. */
 static int64_t first_column_after(const bl_view *v, const char *from)
 {
     const char *first_end = v->base + v->column;
     if (first_end > from)
         return 0;
-    /* smallest j with first_end + j * stride > from */
-    int64_t j = (from - first_end) / v->stride + 1;
+    /* smallest j with first_end + j * (stride + grow) > from */
+    int64_t j = (from - first_end) / (v->stride + v->grow) + 1;
     return j < v->columns ? j : v->columns;
 }
 
@@ -32,7 +47,7 @@ bool bl_views_overlap(const bl_view *a, const bl_view *b)
         a = b;
         b = t;
     }
-    if (a->columns > 1 && a->stride == b->stride) {
+    if (a->columns > 1 && a->stride == b->stride && !a->grow && !b->grow) {
         /* Two grids of one pitch: only the offset of b's columns against a's matters, at most two values of it. */
         int64_t d = b->base - a->base, s = a->stride;
         int64_t k = d >= 0 ? d / s : -((-d + s - 1) / s); /* floor(d / s) */
@@ -43,7 +58,7 @@ bool bl_views_overlap(const bl_view *a, const bl_view *b)
         return same || next;
     }
     for (int64_t j = 0; j < a->columns; j++) {
-        const char *lo = bl_view_column(a, j), *hi = lo + a->column;
+        const char *lo = bl_view_column(a, j), *hi = lo + bl_column_bytes(a, j);
         int64_t i = first_column_after(b, lo);
         if (i < b->columns && bl_view_column(b, i) < hi)
             return true;

@@ -67,11 +67,17 @@ typedef struct bl_call {
 
 enum { BL_DIM_ONE = -1, BL_NEVER = -1 };
 
+/* How the elements of an operand lie. A vector is a row of `cols` numbers, its increment the leading dimension. */
+enum bl_storage { BL_GENERAL, BL_TRIANGLE, BL_VECTOR };
+
 typedef struct bl_operand_spec {
     const char *name;
     bool output;
-    int8_t rows, cols; /* indices into bl_call.dim, or BL_DIM_ONE */
-    int8_t trans;      /* index into bl_call.flag, or BL_NEVER: stored as op() shows it */
+    uint8_t storage;
+    int8_t uplo, diag;  /* of a triangle: indices into bl_call.flag, or BL_NEVER */
+    int8_t by;          /* the flag that chooses one of two shapes, or BL_NEVER */
+    char letter[2];     /* with these it is the first */
+    int8_t shape[2][2]; /* rows and columns as stored: indices into bl_call.dim, or BL_DIM_ONE */
 } bl_operand_spec;
 
 typedef struct bl_routine_spec {
@@ -80,11 +86,11 @@ typedef struct bl_routine_spec {
     const char *const *arguments;                            /* Fortran order, NULL at the end */
     const char *const (*row_major)[2];                       /* swapped pairs, {NULL, NULL} at the end */
     uint8_t n_flags, n_dims, n_scalars, n_operands;
+    uint8_t turned; /* flags that a row-major call turns over, one bit each */
+    bool level1;    /* sizes may be negative, then there is nothing to do; operands may be the same */
     bl_operand_spec operand[BL_MAX_OPERANDS];
     int (*check)(const bl_call *c); /* Fortran position of the first argument that the reference calls illegal, or 0 */
 } bl_routine_spec;
-
-static inline bool bl_is_trans(char c) { return c == 'N' || c == 'T' || c == 'C'; }
 
 extern const bl_routine_spec *const bl_routine_table[BL_ROUTINES + 1];
 extern const char bl_type_letter[4];
@@ -93,15 +99,16 @@ extern const char bl_type_letter[4];
 
 typedef struct bl_view {
     char *base, *end; /* of the first and behind the last column; equal if there are no elements */
-    int64_t column;   /* bytes of one column */
+    int64_t column;   /* bytes of the first column */
     int64_t stride;   /* bytes from one column to the next */
     int64_t columns;
+    int64_t grow; /* bytes by which a column is longer than the one before it, if not 0 */
 } bl_view;
 
 /* `bytes` contiguous bytes. */
 static inline bl_view bl_view_run(void *base, int64_t bytes)
 {
-    return (bl_view){base, (char *)base + bytes, bytes, bytes, bytes > 0};
+    return (bl_view){base, (char *)base + bytes, bytes, bytes, bytes > 0, 0};
 }
 
 /* A matrix without holes is one long column: most work on elements is then one loop. Nothing is multiplied that the
@@ -109,33 +116,69 @@ static inline bl_view bl_view_run(void *base, int64_t bytes)
 static inline bl_view bl_view_of(void *base, int64_t rows, int64_t cols, int64_t ld, int64_t size)
 {
     if (rows == 0 || cols == 0)
-        return (bl_view){base, base, 0, 0, 0};
+        return (bl_view){base, base, 0, 0, 0, 0};
     if (rows == ld || cols == 1)
         return bl_view_run(base, rows * cols * size);
-    return (bl_view){base, (char *)base + ((cols - 1) * ld + rows) * size, rows * size, ld * size, cols};
+    return (bl_view){base, (char *)base + ((cols - 1) * ld + rows) * size, rows * size, ld * size, cols, 0};
+}
+
+/* A triangle of n columns and rows, without its diagonal if that is `unit`. */
+static inline bl_view bl_view_triangle(char *base, bool upper, bool unit, int64_t n, int64_t ld, int64_t size)
+{
+    const int64_t columns = n - unit;
+    if (columns <= 0)
+        return (bl_view){base, base, 0, 0, 0, 0};
+    if (upper) {
+        base += unit ? ld * size : 0;
+        return (bl_view){base, base + ((columns - 1) * ld + columns) * size, size, ld * size, columns, size};
+    }
+    base += unit ? size : 0;
+    return (bl_view){base, base + (columns - 1) * (ld + 1) * size + size, columns * size, (ld + 1) * size, columns,
+                     -size};
+}
+
+/* n numbers, the first of which in memory is at base: the increment's sign is the routine's business. One number with
+ * an increment of 0 is n times the same. */
+static inline bl_view bl_view_vector(void *base, int64_t n, int64_t inc, int64_t size)
+{
+    return bl_view_of(base, 1, n > 0 && inc == 0 ? 1 : n > 0 ? n : 0, inc < 0 ? -inc : inc, size);
 }
 
 static inline bool bl_view_empty(const bl_view *v) { return v->columns == 0; }
 static inline char *bl_view_column(const bl_view *v, int64_t j) { return v->base + j * v->stride; }
-static inline int64_t bl_view_bytes(const bl_view *v) { return v->column * v->columns; }
+static inline int64_t bl_column_bytes(const bl_view *v, int64_t j) { return v->column + j * v->grow; }
+static inline int64_t bl_view_bytes(const bl_view *v)
+{
+    return v->column * v->columns + v->grow * (v->columns * (v->columns - 1) / 2);
+}
 
 /* Exact on elements: true if some byte belongs to both. */
 bool bl_views_overlap(const bl_view *a, const bl_view *b);
 
-/* Stored rows and columns of operand i. */
+/* Where its dimensions are. */
+static inline const int8_t *bl_dims_of(const bl_operand_spec *s, const char *flag)
+{
+    return s->shape[s->by != BL_NEVER && flag[s->by] != s->letter[0] && flag[s->by] != s->letter[1]];
+}
+
+/* Stored rows and columns of operand i; of a vector 1 and its length. */
 static inline void bl_shape_by(const bl_routine_spec *spec, const bl_call *c, int i, int64_t *rows, int64_t *cols)
 {
-    const bl_operand_spec *s = &spec->operand[i];
-    int64_t r = s->rows == BL_DIM_ONE ? 1 : c->dim[s->rows], k = s->cols == BL_DIM_ONE ? 1 : c->dim[s->cols];
-    bool turned = s->trans != BL_NEVER && c->flag[s->trans] != 'N';
-    *rows = turned ? k : r;
-    *cols = turned ? r : k;
+    const int8_t *dims = bl_dims_of(&spec->operand[i], c->flag);
+    *rows = dims[0] == BL_DIM_ONE ? 1 : c->dim[dims[0]];
+    *cols = dims[1] == BL_DIM_ONE ? 1 : c->dim[dims[1]];
 }
 
 static inline bl_view bl_view_by(const bl_routine_spec *spec, const bl_call *c, int i)
 {
+    const bl_operand_spec *s = &spec->operand[i];
     int64_t rows, cols;
     bl_shape_by(spec, c, i, &rows, &cols);
+    if (s->storage == BL_VECTOR)
+        return bl_view_vector(c->operand[i].base, cols, c->operand[i].ld, c->size);
+    if (s->storage == BL_TRIANGLE && c->flag[s->uplo] != 'A')
+        return bl_view_triangle(c->operand[i].base, c->flag[s->uplo] == 'U',
+                                s->diag != BL_NEVER && c->flag[s->diag] == 'U', cols, c->operand[i].ld, c->size);
     return bl_view_of(c->operand[i].base, rows, cols, c->operand[i].ld, c->size);
 }
 
@@ -148,6 +191,9 @@ static inline bl_view bl_operand_view(const bl_call *c, int i)
 {
     return bl_view_by(bl_routine_table[c->routine], c, i);
 }
+
+/* Flag i as a row-major call gave it. */
+char bl_flag_spoken(const bl_routine_spec *spec, bool row_major, const char *flag, int i);
 
 /* "dgemm" */
 const char *bl_call_name(const bl_call *c, char buffer[static 16]);

@@ -76,8 +76,20 @@ static inline char bl_flag_fortran(const char *flag)
     return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
 }
 
-/* CBLAS_TRANSPOSE; anything else is no flag that the reference knows. */
-static inline char bl_flag_cblas(int flag) { return flag == 111 ? 'N' : flag == 112 ? 'T' : flag == 113 ? 'C' : '?'; }
+/* CBLAS's numbers; anything else is no flag that the reference knows. */
+static inline char bl_cblas_trans(int x) { return x == 111 ? 'N' : x == 112 ? 'T' : x == 113 ? 'C' : '?'; }
+static inline char bl_cblas_uplo(int x) { return x == 121 ? 'U' : x == 122 ? 'L' : '?'; }
+static inline char bl_cblas_diag(int x) { return x == 131 ? 'N' : x == 132 ? 'U' : '?'; }
+static inline char bl_cblas_side(int x) { return x == 141 ? 'L' : x == 142 ? 'R' : '?'; }
+
+/* Of a row-major matrix read by columns, which is its transpose. Not a letter that a caller can pass: 'r', conjugated
+ * but not transposed. */
+static inline char bl_turn_trans(char c, bool conjugates)
+{
+    return c == 'N' ? 'T' : c == 'T' || (c == 'C' && !conjugates) ? 'N' : c == 'C' ? 'r' : c;
+}
+static inline char bl_turn_uplo(char c) { return c == 'U' ? 'L' : c == 'L' ? 'U' : c; }
+static inline char bl_turn_side(char c) { return c == 'L' ? 'R' : c == 'R' ? 'L' : c; }
 
 /* A call that returns before it reads its scalars may pass NULL: nothing is read here that BLAS would not. */
 static inline void bl_take_s(bl_scalar *s, const float *p) { *s = (bl_scalar){{p ? *p : 0, 0}, (void *)(uintptr_t)p}; }

@@ -4,6 +4,7 @@
 #define BL_FAMILIES_H
 
 #include "access_kernels.h"
+#include "access_level1.h"
 #include "access_level3.h"
 #include "specs.h"
 

@@ -255,7 +255,8 @@ static size_t stamp_new(bl_region *r, const bl_view *v)
 {
     size_t count = 0;
     for (int64_t j = 0; j < v->columns; j++) {
-        const size_t start = bl_unit(r, bl_view_column(v, j)), end = start + ((size_t)v->column >> r->shift);
+        const size_t start = bl_unit(r, bl_view_column(v, j)),
+                     end = start + ((size_t)bl_column_bytes(v, j) >> r->shift);
         for (size_t u = bl_bits_next(r->stamped, start, end, ~UINT64_C(0)); u < end;) {
             const size_t to = bl_bits_next(r->stamped, u, end, 0);
             stamp(r, u, to);
@@ -274,7 +275,7 @@ char *bl_prints_search(bl_region *r, const bl_view *v)
     char *bad = NULL;
     for (int64_t j = 0; j < v->columns && !bad; j++) {
         const size_t from = bl_unit(r, bl_view_column(v, j));
-        bad = changed(r, from, from + ((size_t)v->column >> r->shift));
+        bad = changed(r, from, from + ((size_t)bl_column_bytes(v, j) >> r->shift));
     }
     return bad;
 }
@@ -311,7 +312,7 @@ char *bl_prints_check_bits(const bl_region *r, const uint64_t *which, size_t fro
 void bl_prints_drop(bl_region *r, const bl_view *v)
 {
     for (int64_t j = 0; j < v->columns; j++) {
-        size_t from = bl_unit(r, bl_view_column(v, j)), to = from + ((size_t)v->column >> r->shift);
+        size_t from = bl_unit(r, bl_view_column(v, j)), to = from + ((size_t)bl_column_bytes(v, j) >> r->shift);
         BL_EACH_WORD(from, to, r->stamped[word] &= ~mask)
     }
 }

@@ -18,46 +18,50 @@ TARGET static bool NAME(differ)(const uint32_t *print, const char *p, size_t uni
 
 TARGET static uint64_t NAME(stamp_columns)(const bl_region *r, const bl_view *v)
 {
-    const size_t units = (size_t)v->column >> r->shift;
+    size_t units = (size_t)v->column >> r->shift;
+    const size_t grow = (size_t)(v->grow >> r->shift); /* may wrap: it is added modulo 2^64 */
     const ptrdiff_t step = v->stride >> r->shift;
     uint32_t *print = r->print + bl_unit(r, v->base);
     const char *p = v->base;
     SUM sum = {0};
     if (r->shift == 3)
-        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step)
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step, units += grow)
             sum = NAME(add_run)(sum, true, print, p, units, 3);
     else
-        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step)
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step, units += grow)
             sum = NAME(add_run)(sum, true, print, p, units, 2);
     return NAME(total)(sum);
 }
 
 TARGET static bool NAME(differ_columns)(const bl_region *r, const bl_view *v)
 {
-    const size_t units = (size_t)v->column >> r->shift;
+    size_t units = (size_t)v->column >> r->shift;
+    const size_t grow = (size_t)(v->grow >> r->shift);
     const ptrdiff_t step = v->stride >> r->shift;
     const uint32_t *print = r->print + bl_unit(r, v->base);
     const char *p = v->base;
     DIFF d = {0};
     if (r->shift == 3)
-        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step)
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step, units += grow)
             d = NAME(differ_run)(d, print, p, units, 3);
     else
-        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step)
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step, units += grow)
             d = NAME(differ_run)(d, print, p, units, 2);
     return NAME(differs)(d);
 }
 
 TARGET static uint64_t NAME(sum)(const bl_view *v, int width)
 {
-    const size_t units = (size_t)v->column / (size_t)width;
+    const int shift = width == 8 ? 3 : 2;
+    size_t units = (size_t)v->column >> shift;
+    const size_t grow = (size_t)(v->grow >> shift);
     const char *p = v->base;
     SUM sum = {0};
     if (width == 8)
-        for (int64_t j = v->columns; j > 0; j--, p += v->stride)
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride, units += grow)
             sum = NAME(add_run)(sum, false, NULL, p, units, 3);
     else
-        for (int64_t j = v->columns; j > 0; j--, p += v->stride)
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride, units += grow)
             sum = NAME(add_run)(sum, false, NULL, p, units, 2);
     return NAME(total)(sum);
 }

@@ -66,7 +66,7 @@ BL_EXPORT int blasad_tape_call(const blasad_tape *t, size_t index, blasad_call *
                          .type = e->type,
                          .row_major = e->row_major,
                          .active = e->active,
-                         .n_flags = s->n_flags,
+                         .n_flags = s->n_flags - (s->n_flags && strcmp(s->flags[s->n_flags - 1], "conj") == 0),
                          .n_dims = s->n_dims,
                          .n_scalars = s->n_scalars,
                          .n_operands = s->n_operands,
@@ -78,7 +78,7 @@ BL_EXPORT int blasad_tape_call(const blasad_tape *t, size_t index, blasad_call *
     for (int i = 0; i < s->n_flags; i++) {
         const int k = as_spoken(s, s->flags, e->row_major, s->flags[i]);
         out->flag_names[k] = s->flags[k];
-        out->flags[k] = c.flag[i];
+        out->flags[k] = bl_flag_spoken(s, e->row_major, c.flag, i);
     }
     for (int i = 0; i < s->n_dims; i++) {
         const int k = as_spoken(s, s->dims, e->row_major, s->dims[i]);
@@ -100,7 +100,9 @@ BL_EXPORT int blasad_tape_call(const blasad_tape *t, size_t index, blasad_call *
         o->name = names[k];
         o->address = c.operand[i].base;
         o->ld = c.operand[i].ld;
-        if (e->row_major)
+        if (s->operand[i].storage == BL_VECTOR)
+            bl_operand_shape(&c, i, &o->cols, &o->rows);
+        else if (e->row_major)
             bl_operand_shape(&c, i, &o->cols, &o->rows);
         else
             bl_operand_shape(&c, i, &o->rows, &o->cols);

@@ -81,7 +81,7 @@ bool bl_end_life(blasad_tape *t, bl_region *g, const bl_view *v, uint16_t symbol
     bl_record *r = t->at;
     *r = (bl_record){.routine = BL_MSCAL,
                      .type = twice ? BL_D : BL_S,
-                     .flag = {'N'},
+                     .flag = {'N', 'A'},
                      .write = BL_OPERAND(0),
                      .shadowed = BL_OPERAND(0),
                      .symbol = symbol,
@@ -90,7 +90,7 @@ bool bl_end_life(blasad_tape *t, bl_region *g, const bl_view *v, uint16_t symbol
                      .ld = {(int32_t)(v->stride >> g->shift)},
                      .place = {g->id}};
     for (int64_t j = 0; j < v->columns; j++) {
-        const size_t from = bl_unit(g, bl_view_column(v, j)), to = from + ((size_t)v->column >> g->shift);
+        const size_t from = bl_unit(g, bl_view_column(v, j)), to = from + ((size_t)bl_column_bytes(v, j) >> g->shift);
         bl_live_set(g, from, to, false);
         bl_bits_clear(g->known, from, to);
     }

@@ -89,7 +89,7 @@ bl_view bl_order_slice(const bl_order *o, int64_t k)
     if (o->axes == 0)
         return bl_view_run(p, o->run);
     const bl_axis a = o->axis[0];
-    return (bl_view){p, p + (a.length - 1) * a.stride + o->run, o->run, a.stride, a.length};
+    return (bl_view){p, p + (a.length - 1) * a.stride + o->run, o->run, a.stride, a.length, 0};
 }
 
 /* `columns` runs of `bytes` bytes on both sides. */

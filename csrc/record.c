@@ -368,7 +368,7 @@ void bl_tape_refused(bl_layer *self, const bl_call *c, int argument)
 {
     blasad_tape *t = (blasad_tape *)self;
     const bl_routine_spec *s = bl_routine_table[c->routine];
-    const bool cblas = bl_abi_is_cblas(bl_symbol_table[c->symbol].abi);
+    const bool cblas = bl_abi_is_cblas(bl_symbol_table[c->symbol].abi) && !s->level1;
     char call[128], value[64] = "?";
     bl_describe_call(t, c, call);
     if (argument == BL_ABANDONED) {
@@ -399,13 +399,14 @@ void bl_tape_refused(bl_layer *self, const bl_call *c, int argument)
             canonical = s->row_major[p][1];
     for (int i = 0; i < s->n_flags; i++)
         if (strcmp(s->flags[i], canonical) == 0)
-            snprintf(value, sizeof value, c->flag[i] == '?' ? "no CBLAS_TRANSPOSE of the reference" : "'%c'",
-                     c->flag[i]);
+            snprintf(value, sizeof value, c->flag[i] == '?' ? "no number that CBLAS defines for it" : "'%c'",
+                     bl_flag_spoken(s, c->row_major, c->flag, i));
     for (int i = 0; i < s->n_dims; i++)
         if (strcmp(s->dims[i], canonical) == 0)
             snprintf(value, sizeof value, "%lld", (long long)c->dim[i]);
     for (int i = 0; i < s->n_operands; i++)
-        if (strncmp(canonical, "ld", 2) == 0 && strcmp(s->operand[i].name, canonical + 2) == 0)
+        if ((strncmp(canonical, "ld", 2) == 0 && strcmp(s->operand[i].name, canonical + 2) == 0) ||
+            (strncmp(canonical, "inc", 3) == 0 && strcmp(s->operand[i].name, canonical + 3) == 0))
             snprintf(value, sizeof value, "%lld", (long long)c->operand[i].ld);
     bl_tape_fail(t, BLASAD_INVALID_CALL,
                  "%s: argument %d (%s) = %s is illegal%s; the BLAS was left to deal with it, and nothing "

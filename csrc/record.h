@@ -50,6 +50,7 @@ typedef struct bl_plan {
     bl_access access;
     unsigned out, all; /* operands that it writes or whose derivative it changes; these and those it reads */
     bl_view view[BL_MAX_OPERANDS];   /* without a base (bl_touched_view) */
+    int64_t skip[BL_MAX_OPERANDS];   /* bytes from what the call names to the first element */
     int64_t extent[BL_MAX_OPERANDS]; /* bytes from the first to behind the last element */
     unsigned telling; /* scalars whose bits would tell that they are a number that an earlier call wrote */
     unsigned single;  /* outputs of one element */
@@ -67,7 +68,7 @@ typedef struct bl_plan {
 
 /* What a call on its way through a tape touches. */
 typedef struct bl_touch {
-    char *base[BL_MAX_OPERANDS];
+    char *base[BL_MAX_OPERANDS];              /* of the first element */
     bl_region *region[BL_MAX_OPERANDS];       /* NULL: not accessed; &bl_mixed: several owners */
     bl_region *scalar_region[BL_MAX_SCALARS]; /* NULL: constant; &bl_mixed: several owners, one with a shadow */
     unsigned scalars;                         /* with a shadow, and of influence */

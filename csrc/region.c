@@ -435,7 +435,7 @@ int64_t bl_region_owned(const bl_region *r, const bl_view *v)
 {
     int64_t bytes = 0, unit = (int64_t)1 << r->shift;
     for (int64_t j = 0; j < v->columns; j++) {
-        char *lo = bl_view_column(v, j), *hi = lo + v->column;
+        char *lo = bl_view_column(v, j), *hi = lo + bl_column_bytes(v, j);
         lo = lo > r->lo ? lo : r->lo;
         hi = hi < r->hi ? hi : r->hi;
         if (lo >= hi)

@@ -24,11 +24,12 @@ static void ask_ahead(const blasad_tape *t, size_t index)
     if (r->wide)
         return;
     const int64_t size = bl_element_size(r->type);
-    for (int i = 0; i < bl_routine_table[r->routine]->n_operands; i++) {
+    const bl_routine_spec *spec = bl_routine_table[r->routine];
+    for (int i = 0; i < spec->n_operands; i++) {
         if (!r->place[i] || r->place[i] == BL_PARTS) /* not accessed: sizes mean nothing */
             continue;
-        const bl_operand_spec *s = &bl_routine_table[r->routine]->operand[i];
-        const int64_t columns = s->cols == BL_DIM_ONE ? 1 : r->dim[s->cols], bytes = columns * r->ld[i] * size;
+        const int8_t column = bl_dims_of(&spec->operand[i], r->flag)[1];
+        const int64_t bytes = (column == BL_DIM_ONE ? 1 : r->dim[column]) * (int64_t)r->ld[i] * size;
         if (bytes > ASK_LINES * LINE)
             continue;
         const bl_region *g = t->regions.region[r->place[i] - 1];

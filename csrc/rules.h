@@ -45,14 +45,11 @@ typedef struct bl_family {
 /* One for each routine, kernels included: what a rule does is a call that has a rule. */
 extern const bl_family *const bl_rules[BL_ROUTINES];
 
-#define BL_DECLARE(name)                                                                                               \
+#define BL_DECLARE(name, NAME)                                                                                         \
     void bl_##name##_tangent(const bl_site *s);                                                                        \
     void bl_##name##_adjoint(const bl_site *s);
-BL_DECLARE(gemm)
-BL_DECLARE(mscal)
-BL_DECLARE(maxpby)
-BL_DECLARE(mconj)
-BL_DECLARE(mdot)
+BL_EACH_ROUTINE(BL_DECLARE)
+BL_EACH_KERNEL(BL_DECLARE)
 #undef BL_DECLARE
 
 /* ---- what rules pass on */

@@ -10,6 +10,7 @@
  * differentiation", 2008, section 2.2; the complex one by reading each number as a pair.
  */
 #include "access_level3.h"
+#include "made.h"
 
 /* X with `op` as BLAS can take it: for 'R' conj(X), made in `work`. */
 static bl_matrix with_op(const bl_site *s, int type, char *op, int64_t rows, int64_t cols, bl_matrix x, char *work)

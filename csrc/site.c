@@ -25,43 +25,70 @@ void bl_work_end(blasad_tape *t, bl_layer *below)
     t->work_size = 0;
 }
 
+/* An operand that has several owners, and how a copy of it lies that has its form, but no holes between columns or
+ * numbers. */
+typedef struct packing {
+    bl_view view;
+    char *base;         /* what the call names */
+    int64_t stride, to; /* bytes from one column to the next, in memory and in the copy */
+    int64_t bytes;      /* of the copy */
+    int64_t ld;         /* of the copy, in elements */
+} packing;
+
+static packing packing_of(const bl_call *c, int i)
+{
+    int64_t rows, cols;
+    bl_operand_shape(c, i, &rows, &cols);
+    const int64_t ld = c->operand[i].ld, stride = ld < 0 ? -ld : ld;
+    packing p = {bl_operand_view(c, i), c->operand[i].base, stride * c->size, 0, rows * cols * c->size, 0};
+    if (bl_routine_table[c->routine]->operand[i].storage == BL_VECTOR)
+        p.ld = ld < 0 ? -1 : ld > 0;
+    else
+        p.ld = rows > 1 ? rows : 1;
+    p.to = (p.ld < 0 ? -p.ld : p.ld) * c->size;
+    return p;
+}
+
+static packing packing_of_scalar(const bl_call *c, char *at)
+{
+    return (packing){bl_view_run(at, c->size), at, 0, 0, c->size, 1};
+}
+
 size_t bl_site_room(const bl_call *c, const bl_record *r, const bl_extra *x)
 {
     size_t bytes = 0;
     for (int i = 0; i < bl_routine_table[r->routine]->n_operands; i++)
-        if (r->place[i] == BL_PARTS) {
-            const bl_view v = bl_operand_view(c, i);
-            bytes += 2 * round_up((size_t)bl_view_bytes(&v));
-        }
+        if (r->place[i] == BL_PARTS)
+            bytes += 2 * round_up((size_t)packing_of(c, i).bytes);
     for (int i = 0; x && i < bl_routine_table[r->routine]->n_scalars; i++)
         bytes += x->scalar_place[i] == BL_PARTS ? round_up(c->size) : 0;
     return bytes;
 }
 
-/* Where a part of v is in a copy of v without holes. */
-static char *packed(const bl_view *v, const bl_view *part, char *copy)
+/* Where a part of the operand is in the copy. */
+static char *packed(const packing *p, const bl_view *part, char *copy)
 {
-    const int64_t offset = part->base - v->base, column = v->columns > 1 ? offset / v->stride : 0;
-    return copy + column * v->column + (offset - column * v->stride);
+    const int64_t offset = part->base - p->base, column = p->stride ? offset / p->stride : 0;
+    return copy + column * p->to + (offset - column * p->stride);
 }
 
 static bl_matrix matrix(char *at, int64_t units) { return (bl_matrix){at, units}; }
 
 enum direction { FETCH, STORE, ADD };
 
-/* Between a packed copy and the shadows of v's parts; parts without a shadow are left alone. */
-static void move_shadows(blasad_tape *t, const bl_path *to, const bl_call *c, const bl_view *v, int shadow, char *copy,
+/* Between a copy and the shadows of the operand's parts; parts without a shadow are left alone. */
+static void move_shadows(blasad_tape *t, const bl_path *to, const bl_call *c, const packing *p, int shadow, char *copy,
                          enum direction how)
 {
     const int type = real_type(c);
-    bl_parts parts = bl_parts_of(&t->regions, v, c->width, false);
+    bl_parts parts = bl_parts_of(&t->regions, &p->view, c->width, false);
     bl_region *g;
     bl_view part;
     while (bl_parts_next(&parts, &g, &part)) {
         if (!g || (!g->duplicated && !g->shadows))
             continue;
         const int64_t n = part.column / c->width;
-        const bl_matrix own = matrix(part.base + bl_delta(g, shadow), n), other = matrix(packed(v, &part, copy), n);
+        const bl_matrix own = matrix(part.base + bl_delta(g, shadow), n), other = matrix(packed(p, &part, copy), n);
         if (how == FETCH)
             bl_mcopy(to, type, n, 1, own, other);
         else if (how == STORE)
@@ -71,15 +98,15 @@ static void move_shadows(blasad_tape *t, const bl_path *to, const bl_call *c, co
     }
 }
 
-/* A packed copy of v's shadow, or zeros. */
-static char *gather(blasad_tape *t, const bl_path *to, const bl_call *c, const bl_view *v, int shadow, bool fetch,
+/* A copy of the shadow, or zeros. Returns what is behind it. */
+static char *gather(blasad_tape *t, const bl_path *to, const bl_call *c, const packing *p, int shadow, bool fetch,
                     char *copy)
 {
-    const int64_t n = bl_view_bytes(v) / c->width;
+    const int64_t n = p->bytes / c->width;
     bl_mscal(to, real_type(c), n, 1, 'N', BL_ZERO, matrix(copy, n));
     if (fetch)
-        move_shadows(t, to, c, v, shadow, copy, FETCH);
-    return copy + round_up((size_t)bl_view_bytes(v));
+        move_shadows(t, to, c, p, shadow, copy, FETCH);
+    return copy + round_up((size_t)p->bytes);
 }
 
 char *bl_site_values(blasad_tape *t, const bl_path *to, const bl_record *r, bl_call *c, unsigned needs, char *work)
@@ -92,23 +119,21 @@ char *bl_site_values(blasad_tape *t, const bl_path *to, const bl_record *r, bl_c
             c->operand[i].base = (char *)c->operand[i].base + bl_source(own);
             continue;
         }
-        const bl_view v = bl_operand_view(c, i);
+        const packing p = packing_of(c, i);
         if (own) {
-            c->operand[i].base = bl_mirror_value(to, own, &v);
+            c->operand[i].base = p.base + (bl_mirror_value(to, own, &p.view) - p.view.base);
             continue;
         }
-        bl_parts parts = bl_parts_of(&t->regions, &v, c->width, false);
+        bl_parts parts = bl_parts_of(&t->regions, &p.view, c->width, false);
         bl_region *g;
         bl_view part;
         while (bl_parts_next(&parts, &g, &part)) {
             const int64_t n = part.column / c->width;
             bl_mcopy(to, real_type(c), n, 1, matrix(bl_mirror_value(to, g, &part), n),
-                     matrix(packed(&v, &part, work), n));
+                     matrix(packed(&p, &part, work), n));
         }
-        int64_t rows, cols;
-        bl_operand_shape(c, i, &rows, &cols);
-        c->operand[i] = (bl_operand){work, rows > 1 ? rows : 1};
-        work += round_up((size_t)bl_view_bytes(&v));
+        c->operand[i] = (bl_operand){work, p.ld};
+        work += round_up((size_t)p.bytes);
     }
     return work;
 }
@@ -162,12 +187,10 @@ void bl_site_shadows(blasad_tape *t, const bl_record *r, int shadow, bl_site *s,
             s->shadow[i] = (char *)r->base[i] + bl_delta(t->regions.region[r->place[i] - 1], shadow);
             continue;
         }
-        int64_t rows, cols;
-        bl_operand_shape(&c, i, &rows, &cols);
-        const bl_view v = bl_operand_view(&c, i);
+        const packing p = packing_of(&c, i);
         s->shadow[i] = work;
-        s->shadow_ld[i] = rows > 1 ? rows : 1;
-        work = gather(t, &s->path, &c, &v, shadow, forward || spec->operand[i].output, work);
+        s->shadow_ld[i] = p.ld;
+        work = gather(t, &s->path, &c, &p, shadow, forward || spec->operand[i].output, work);
     }
     for (int i = 0; i < spec->n_scalars; i++) {
         s->scalar_shadow[i] = NULL;
@@ -178,9 +201,9 @@ void bl_site_shadows(blasad_tape *t, const bl_record *r, int shadow, bl_site *s,
             s->scalar_shadow[i] = at + bl_delta(t->regions.region[x->scalar_place[i] - 1], shadow);
             continue;
         }
-        const bl_view v = bl_view_run(at, c.size);
+        const packing p = packing_of_scalar(&c, at);
         s->scalar_shadow[i] = work;
-        work = gather(t, &s->path, &c, &v, shadow, forward, work);
+        work = gather(t, &s->path, &c, &p, shadow, forward, work);
     }
     s->work = work;
 }
@@ -194,18 +217,20 @@ void bl_site_scatter(blasad_tape *t, const bl_record *r, int shadow, const bl_si
     const bool forward = t->mode == BLASAD_FORWARD;
     bl_call c;
     bl_unpack(t, r, &c);
-    for (int i = 0; i < spec->n_operands; i++) {
-        if (!s->shadow[i] || r->place[i] != BL_PARTS)
-            continue;
-        const bl_view v = bl_operand_view(&c, i);
-        if (spec->operand[i].output)
-            move_shadows(t, &s->path, &c, &v, shadow, s->shadow[i], STORE);
-        else if (!forward)
-            move_shadows(t, &s->path, &c, &v, shadow, s->shadow[i], ADD);
-    }
+    /* what was an output first: an input may be the same memory */
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < spec->n_operands; i++) {
+            if (!s->shadow[i] || r->place[i] != BL_PARTS || spec->operand[i].output != (pass == 0))
+                continue;
+            const packing p = packing_of(&c, i);
+            if (pass == 0)
+                move_shadows(t, &s->path, &c, &p, shadow, s->shadow[i], STORE);
+            else if (!forward)
+                move_shadows(t, &s->path, &c, &p, shadow, s->shadow[i], ADD);
+        }
     for (int i = 0; i < spec->n_scalars && !forward; i++)
         if (s->scalar_shadow[i] && x->scalar_place[i] == BL_PARTS) {
-            const bl_view v = bl_view_run(x->scalar_address[i], c.size);
-            move_shadows(t, &s->path, &c, &v, shadow, s->scalar_shadow[i], ADD);
+            const packing p = packing_of_scalar(&c, x->scalar_address[i]);
+            move_shadows(t, &s->path, &c, &p, shadow, s->scalar_shadow[i], ADD);
         }
 }

@@ -14,7 +14,7 @@ bool bl_need_begin(bl_region *r)
 /* Calls of `body` with each run [from, end) of needed units under v. */
 #define EACH_NEEDED_RUN(r, v, body)                                                                                    \
     for (int64_t j = 0; j < (v)->columns; j++) {                                                                       \
-        size_t first = bl_unit(r, bl_view_column(v, j)), last = first + ((size_t)(v)->column >> (r)->shift);           \
+        size_t first = bl_unit(r, bl_view_column(v, j)), last = first + ((size_t)bl_column_bytes(v, j) >> (r)->shift); \
         for (size_t from = bl_bits_next((r)->need, first, last, 0); from < last;) {                                    \
             size_t end = bl_bits_next((r)->need, from, last, ~UINT64_C(0));                                            \
             body;                                                                                                      \
@@ -176,7 +176,7 @@ char *bl_mirror_value(const bl_path *below, bl_region *r, const bl_view *v)
         return v->base + source;
     bool some = false, all = true;
     for (int64_t j = 0; j < v->columns; j++) {
-        size_t from = bl_unit(r, bl_view_column(v, j)), to = from + ((size_t)v->column >> r->shift);
+        size_t from = bl_unit(r, bl_view_column(v, j)), to = from + ((size_t)bl_column_bytes(v, j) >> r->shift);
         some |= bl_bits_next(r->moved, from, to, 0) != to;
         all &= bl_bits_next(r->moved, from, to, ~UINT64_C(0)) == to;
     }
@@ -185,7 +185,7 @@ char *bl_mirror_value(const bl_path *below, bl_region *r, const bl_view *v)
     /* What was not moved has the same content now as then: completing the mirror with it is right until an earlier
      * write is passed, and that one lays what it saved on top. */
     for (int64_t j = 0; !all && j < v->columns; j++) {
-        size_t from = bl_unit(r, bl_view_column(v, j)), to = from + ((size_t)v->column >> r->shift);
+        size_t from = bl_unit(r, bl_view_column(v, j)), to = from + ((size_t)bl_column_bytes(v, j) >> r->shift);
         for (size_t u = bl_bits_next(r->moved, from, to, ~UINT64_C(0)); u < to;) {
             size_t end = bl_bits_next(r->moved, u, to, 0);
             copy(below, r, r->mirror + (u << r->shift), r->lo + (u << r->shift) + source, end - u);

@@ -38,7 +38,7 @@ static inline bool bl_need(bl_region *r, const bl_view *v)
         return false;
     for (int64_t j = 0; j < v->columns; j++) {
         const size_t from = bl_unit(r, bl_view_column(v, j));
-        bl_bits_set(r->need, from, from + ((size_t)v->column >> r->shift));
+        bl_bits_set(r->need, from, from + ((size_t)bl_column_bytes(v, j) >> r->shift));
     }
     return true;
 }

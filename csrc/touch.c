@@ -211,6 +211,7 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
             continue;
         bl_view v = bl_view_by(s, c, i);
         p->extent[i] = v.end - v.base;
+        p->skip[i] = v.base - (char *)c->operand[i].base;
         v.base = v.end = NULL;
         p->view[i] = v;
         if (bl_view_bytes(&v) == c->size)
@@ -319,6 +320,8 @@ bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w)
             if (i == o || !(all & BL_OPERAND(i)))
                 continue;
             const bl_view v = bl_touched_view(w, i);
+            if (s->level1 && c->operand[i].base == c->operand[o].base && c->operand[i].ld == c->operand[o].ld)
+                continue; /* defined: they are the same */
             if (bl_views_overlap(&written, &v)) {
                 bl_tape_fail(t, BLASAD_ALIAS,
                              "%s: %s shares elements with %s; BLAS leaves the result undefined, so there is no "

@@ -68,7 +68,7 @@ const char *bl_changed_before(bl_region *r, const bl_view *v, bool read, bool ne
     const char *bad = read && (r->duplicated || needed) ? bl_prints_check(r, v) : NULL;
     for (int64_t j = 0; !bad && written && r->need && j < v->columns; j++) {
         size_t from = bl_unit(r, bl_view_column(v, j));
-        bad = bl_prints_check_bits(r, r->need, from, from + ((size_t)v->column >> r->shift));
+        bad = bl_prints_check_bits(r, r->need, from, from + ((size_t)bl_column_bytes(v, j) >> r->shift));
     }
     return bad;
 }
@@ -114,7 +114,7 @@ static inline void mark_seen(bl_region *r, const bl_view *v)
     }
     for (int64_t j = 0; j < v->columns; j++) {
         const size_t from = bl_unit(r, bl_view_column(v, j));
-        bl_bits_set(r->seen, from, from + ((size_t)v->column >> r->shift));
+        bl_bits_set(r->seen, from, from + ((size_t)bl_column_bytes(v, j) >> r->shift));
     }
 }
 

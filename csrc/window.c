@@ -174,7 +174,7 @@ bool bl_windows_live(const bl_regions *rs, const bl_view *v)
         if (!w->used_lo || v->end <= w->used_lo || v->base >= w->used_hi)
             continue;
         for (int64_t j = 0; j < v->columns; j++) {
-            char *lo = bl_view_column(v, j), *hi = lo + v->column;
+            char *lo = bl_view_column(v, j), *hi = lo + bl_column_bytes(v, j);
             lo = lo > w->lo ? lo : w->lo;
             hi = hi < w->hi ? hi : w->hi;
             if (lo < hi && bl_live_any(w, bl_unit(w, lo), ((size_t)(hi - 1 - w->lo) >> w->shift) + 1))
@@ -189,7 +189,7 @@ bool bl_parts_next(bl_parts *x, bl_region **r, bl_view *part)
     const bl_view *v = x->view;
     if (x->column == v->columns || x->short_of)
         return false;
-    char *lo = x->at, *hi = bl_view_column(v, x->column) + v->column, *end;
+    char *lo = x->at, *hi = bl_view_column(v, x->column) + bl_column_bytes(v, x->column), *end;
     *r = bl_regions_owner(x->regions, lo, hi, &end);
     if (!*r) {
         char *border = lo - ((uintptr_t)lo & (BL_WINDOW - 1)) + BL_WINDOW;

@@ -3,11 +3,12 @@
 
     python tools/gen_entries.py csrc/routines.toml OUTDIR
 
-routines.h    enums of routines and symbols
-specs.h       what each routine looks like, as constants that a compiler can fold; lists of routines and of kernels
+routines.h    enums of routines and symbols; lists of routines and of kernels
+specs.h       what each routine looks like, as constants that a compiler can fold
 table.c       the same by number (call.h)
 entries.c     one entry per routine, type and ABI: arguments -> canonical call; the table of symbols (entry.h)
 callers.c     the way back: canonical call -> arguments of the BLAS
+made.h        one function per routine that makes such a call, for rules
 names.inc     the thunk of every exported name, for thunk.S
 names_cdef.h  the same names as cffi declarations
 names_map.h   their names as C symbols, so that no symbol of ours collides with somebody's BLAS
@@ -38,7 +39,7 @@ class Argument:
     """One name of an argument list: its kind, and where the canonical call keeps it."""
 
     name: str
-    kind: str  # flag, dim, scalar, operand, ld
+    kind: str  # flag, dim, scalar, operand, ld (or increment)
     index: int
 
     @property
@@ -55,7 +56,8 @@ class Argument:
 class Routine:
     def __init__(self, entry: dict[str, Any], exported: bool) -> None:
         self.name, self.types, self.exported = entry["name"], entry["types"], exported
-        self.operands = entry["operands"]
+        self.operands, self.level1 = entry["operands"], entry.get("level1", False)
+        self.transposes = entry.get("transposes", "NTC")
         names = [o["name"] for o in self.operands]
         self.arguments: list[Argument] = []
         for word in entry["arguments"].split():
@@ -66,14 +68,20 @@ class Routine:
             elif word in SCALARS:
                 kind = "scalar"
             else:
-                kind = "ld" if word.startswith("ld") else "operand"
+                kind = "ld" if word.startswith(("ld", "inc")) else "operand"
             index = (
-                names.index(word.removeprefix("ld"))
+                names.index(word.removeprefix("ld").removeprefix("inc"))
                 if kind in ("ld", "operand")
                 else sum(a.kind == kind for a in self.arguments)
             )
             self.arguments.append(Argument(word, kind, index))
-        self.swap = {a: b for pair in entry.get("row_major", []) for a, b in (pair, pair[::-1])}
+        turned = entry.get("row_major", {})
+        self.swap = {a: b for pair in turned.get("swap", []) for a, b in (pair, pair[::-1])}
+        self.turn = turned.get("turn", [])
+        if "conj" in self.turn:  # not an argument
+            self.hidden_flag: Argument | None = Argument("conj", "flag", len(self.of("flag")))
+        else:
+            self.hidden_flag = None
 
     def of(self, kind: str) -> list[Argument]:
         return [a for a in self.arguments if a.kind == kind]
@@ -81,22 +89,55 @@ class Routine:
     def argument(self, name: str) -> Argument:
         return next(a for a in self.arguments if a.name == name)
 
+    def index(self, name: str) -> int | None:
+        return next((a.index for a in self.arguments if a.name == name), None)
+
+    def chosen(self, o: dict[str, Any]) -> str | None:
+        """The C condition for the first of two shapes."""
+        if "by" not in o:
+            return None
+        flag, letters = o["by"]
+        return " || ".join(f"c->{self.argument(flag).field} == '{x}'" for x in letters)
+
+    def size(self, o: dict[str, Any], axis: int) -> str:
+        """A dimension of an operand as a C expression."""
+
+        def name(x: str) -> str:
+            return "1" if x == "1" else f"c->{self.argument(x).field}"
+
+        first = name(o["shape"][axis])
+        return f"({self.chosen(o)} ? {first} : {name(o['otherwise'][axis])})" if "by" in o else first
+
     def check(self) -> str:
         """The Fortran position of the first argument that the reference calls an error, else 0."""
         tests = []
         for position, a in enumerate(self.arguments, 1):
+            o = self.operands[a.index] if a.kind == "ld" else {}
+            if self.level1:  # the last of the numbers that would be stored to one place is the backend's choice
+                if a.kind == "ld" and o["role"] != "in" and self.name != "scal":
+                    tests.append((f"c->{a.field} == 0 && c->{self.argument('n').field} > 1", position))
+                continue
             if a.kind == "flag":
-                conj = f" || c->{a.field} == 'T'" if a.name.startswith("conj") else ""
-                tests.append((f"!bl_is_trans(c->{a.field}){conj}", position))
+                kind = next(k for k in FLAGS if a.name.startswith(k))
+                allowed = (
+                    self.transposes
+                    if kind == "trans"
+                    else {"conj": "NC", "uplo": "UL", "side": "LR", "diag": "UN"}[kind]
+                )
+                if not self.exported and kind == "uplo":
+                    allowed += "A"
+                if kind == "trans" and "r" not in allowed and a.name in self.turn and "C" in allowed:
+                    allowed += "r"  # made by turning over, and by nothing that a caller can pass
+                tests.append((" && ".join(f"c->{a.field} != '{x}'" for x in allowed), position))
+                if kind == "trans" and "C" not in allowed:
+                    tests[-1] = (f"{tests[-1][0]} && (bl_is_complex(c->type) || c->{a.field} != 'C')", position)
             elif a.kind == "dim":
                 tests.append((f"c->{a.field} < 0", position))
+            elif a.kind == "ld" and o.get("storage") == "vector":
+                if self.exported:
+                    tests.append((f"c->{a.field} == 0", position))
             elif a.kind == "ld":
-                o = self.operands[a.index]
-                rows = "1" if o["rows"] == "1" else f"c->{self.argument(o['rows']).field}"
-                if "trans" in o:
-                    rows = (
-                        f"(c->{self.argument(o['trans']).field} == 'N' ? {rows} : c->{self.argument(o['cols']).field})"
-                    )
+                rows = self.size(o, 0)
                 tests.append((f"c->{a.field} < ({rows} > 1 ? {rows} : 1)", position))
         return "".join(f"{test}\n            ? {position}\n            : " for test, position in tests) + "0"
 
@@ -113,7 +154,7 @@ def c_type(a: Argument, t: str, abi: str) -> str:
 
 def parameters(r: Routine, t: str, abi: str) -> str:
     declared = [f"{c_type(a, t, abi)}{a.name}" for a in r.arguments]
-    return ", ".join(["int layout"] * (abi[0] == "c") + declared)
+    return ", ".join(["int layout"] * (abi[0] == "c" and not r.level1) + declared)
 
 
 def hidden(r: Routine, abi: str) -> int:
@@ -126,30 +167,39 @@ def pointer(r: Routine, t: str, abi: str) -> str:
     return f"void (*)({parameters(r, t, abi)}{', size_t' * hidden(r, abi)})"
 
 
-def fill(r: Routine, t: str, abi: str, swap: dict[str, str]) -> str:
-    """Arguments -> canonical call; `swap` makes row-major column-major."""
+def fill(r: Routine, t: str, abi: str, row_major: bool) -> str:
+    """Arguments -> canonical call."""
     fortran, lines = abi[0] == "f", []
     for a in r.arguments:
-        source = swap.get(a.name, a.name)
+        source = r.swap.get(a.name, a.name) if row_major else a.name
         if a.kind == "flag":
-            lines.append(f"call.{a.field} = bl_flag_{'fortran' if fortran else 'cblas'}({source});")
+            kind = next(k for k in FLAGS if a.name.startswith(k))
+            read = f"bl_flag_fortran({source})" if fortran else f"bl_cblas_{kind}({source})"
+            if row_major and a.name in r.turn:
+                conjugates = f", {str(t in 'cz').lower()}" if kind == "trans" else ""
+                read = f"bl_turn_{kind}({read}{conjugates})"
+            lines.append(f"call.{a.field} = {read};")
         elif a.kind != "scalar":
             lines.append(f"call.{a.field} = {'*' * (fortran and a.kind != 'operand')}{source};")
         elif fortran or t in "cz":
             lines.append(f"bl_take_{t}(&call.{a.field}, {source});")
         else:
             lines.append(f"call.{a.field} = (bl_scalar){{{{{source}, 0}}, NULL}};")
+    if r.hidden_flag:
+        conj = "C" if row_major else "N"
+        lines.append(f"call.{r.hidden_flag.field} = '{conj}';")
     return "\n    ".join(lines)
 
 
 def entry(r: Routine, t: str, abi: str) -> str:
-    given = ", ".join(["layout"] * (abi[0] == "c") + [a.name for a in r.arguments] + ["1"] * hidden(r, abi))
-    if abi[0] == "f":
-        row_major, layout, body = "false", "true", fill(r, t, abi, {})
+    spoken = abi[0] == "c" and not r.level1
+    given = ", ".join(["layout"] * spoken + [a.name for a in r.arguments] + ["1"] * hidden(r, abi))
+    if not spoken:
+        row_major, layout, body = "false", "true", fill(r, t, abi, False)
     else:
         row_major, layout = "layout == 101", "layout == 101 || layout == 102"
         body = (
-            f"if (call.row_major) {{\n    {fill(r, t, abi, r.swap)}\n    }} else {{\n    {fill(r, t, abi, {})}\n    }}"
+            f"if (call.row_major) {{\n    {fill(r, t, abi, True)}\n    }} else {{\n    {fill(r, t, abi, False)}\n    }}"
         )
     return f"""\
 static void bl_{t}{r.name}_{abi}({parameters(r, t, abi)})
@@ -173,10 +223,11 @@ static void bl_{t}{r.name}_{abi}({parameters(r, t, abi)})
 
 def caller(r: Routine, t: str, abi: str) -> str:
     """Canonical call -> arguments, in order, as the ABI passes them."""
-    fortran, local, given = abi[0] == "f", [], ["102"] * (abi[0] == "c")
+    fortran, local, given = abi[0] == "f", [], ["102"] * (abi[0] == "c" and not r.level1)
     for a in r.arguments:
         if a.kind == "flag":
-            given.append(f"&c->{a.field}" if fortran else f"bl_cblas_flag(c->{a.field})")
+            kind = next(k for k in FLAGS if a.name.startswith(k))
+            given.append(f"&c->{a.field}" if fortran else f"bl_number_{kind}(c->{a.field})")
         elif a.kind == "operand":
             given.append(f"c->{a.field}")
         elif a.kind == "scalar":
@@ -195,6 +246,30 @@ static void call_{t}{r.name}_{abi}(const bl_call *c, void (*f)(void))
 """
 
 
+def made(r: Routine) -> str:
+    """A function that makes the call, for rules."""
+    kinds = {"flag": "char", "dim": "int64_t", "scalar": "bl_scalar", "operand": "bl_matrix"}
+    declared = ["const bl_path *to", "int type"] + [f"{kinds[a.kind]} {a.name}" for a in r.arguments if a.kind != "ld"]
+    lines = [
+        f"call.operand[{a.index}] = (bl_operand){{{a.name}.at, {a.name}.ld}};"
+        if a.kind == "operand"
+        else f"call.{a.field} = {a.name};"
+        for a in r.arguments
+        if a.kind != "ld"
+    ]
+    if r.hidden_flag:
+        lines.append(f"call.{r.hidden_flag.field} = 'N';")
+    return f"""\
+static inline void bl_{r.name}({", ".join(declared)})
+{{
+    bl_call call;
+    bl_made_begin(&call, to, BL_{r.name.upper()}, type);
+    {chr(10).join(lines)}
+    bl_made_pass(to, &call);
+}}
+"""
+
+
 def spec(r: Routine) -> str:
     """What the routine looks like, for call.h."""
 
@@ -202,24 +277,36 @@ def spec(r: Routine) -> str:
         quoted = [f'"{v}"' for v in values]
         return f"static const char *const {r.name}_{name}[] = {{{', '.join([*quoted, 'NULL'])}}};\n"
 
-    def where(name: str | None, otherwise: str) -> str:
-        return otherwise if name in (None, "1") else str(r.argument(str(name)).index)
+    def dims(shape: list[str]) -> str:
+        indices = ["BL_DIM_ONE" if name == "1" else str(r.argument(name).index) for name in shape]
+        return f"{{{', '.join((['BL_DIM_ONE'] if len(indices) == 1 else []) + indices)}}}"
 
-    lists = [strings(f"{k}s", [a.name for a in r.of(k)]) for k in ("flag", "dim", "scalar")]
+    def operand(o: dict[str, Any]) -> str:
+        storage = o.get("storage", "general")
+        flags = [r.index(name) if storage == "triangle" else None for name in ("uplo", "diag")]
+        flag, letters = (str(r.argument(o["by"][0]).index), o["by"][1]) if "by" in o else ("BL_NEVER", "")
+        fields = [f'"{o["name"]}"', str(o["role"] != "in").lower(), f"BL_{storage.upper()}"]
+        fields += ["BL_NEVER" if i is None else str(i) for i in flags]
+        fields += [flag, f"{{{', '.join(repr(x) for x in (letters * 2)[:2]) or '0, 0'}}}"]
+        return f"{{{', '.join(fields)}, {{{dims(o['shape'])}, {dims(o.get('otherwise', o['shape']))}}}}}"
+
+    lists = [
+        strings(f"{k}s", [a.name for a in r.of(k)] + ["conj"] * (k == "flag" and bool(r.hidden_flag)))
+        for k in ("flag", "dim", "scalar")
+    ]
     lists.append(strings("arguments", [a.name for a in r.arguments]))
     pairs = "".join(f'{{"{a}", "{b}"}}, ' for a, b in r.swap.items())
     lists.append(f"static const char *const {r.name}_row_major[][2] = {{{pairs}{{NULL, NULL}}}};\n")
-    operands = ", ".join(
-        f'{{"{o["name"]}", {str(o["role"] != "in").lower()}, {where(o["rows"], "BL_DIM_ONE")}, '
-        f"{where(o['cols'], 'BL_DIM_ONE')}, {where(o.get('trans'), 'BL_NEVER')}}}"
-        for o in r.operands
-    )
-    counts = ", ".join(str(len(r.of(k))) for k in ("flag", "dim", "scalar", "operand"))
+    operands = ", ".join(operand(o) for o in r.operands)
+    turned = sum(1 << r.argument(name).index for name in r.turn if name != "conj")
+    numbers = [len(r.of("flag")) + bool(r.hidden_flag), *(len(r.of(k)) for k in ("dim", "scalar", "operand"))]
+    counts = ", ".join(map(str, numbers)) + f", {turned}, {str(r.level1).lower()}"
     return f"""{"".join(lists)}\
 int bl_check_{r.name}(const bl_call *c);
 static const bl_routine_spec bl_spec_{r.name} = {{
     "{r.name}", {r.name}_flags, {r.name}_dims, {r.name}_scalars, {r.name}_arguments, {r.name}_row_major,
-    {counts}, {{{operands}}}, bl_check_{r.name}}};
+    {counts}, {{{operands}}},
+    bl_check_{r.name}}};
 """
 
 
@@ -245,6 +332,8 @@ enum bl_routine {{ {"".join(f"BL_{r.name.upper()}, " for r in everything)}BL_ROU
     BL_OPERATION = BL_ROUTINES /* of the program's own (operation.h) */ }};
 #define BL_FIRST_KERNEL BL_{everything[len(routines)].name.upper()}
 enum {{ BL_SYMBOLS = {len(names)} }};
+#define BL_EACH_ROUTINE(X) {" ".join(f"X({r.name}, {r.name.upper()})" for r in routines)}
+#define BL_EACH_KERNEL(X) {" ".join(f"X({r.name}, {r.name.upper()})" for r in kernels)}
 #endif
 """,
         "specs.h": f"""
@@ -252,8 +341,6 @@ enum {{ BL_SYMBOLS = {len(names)} }};
 #define BL_SPECS_H
 #include "call.h"
 {"".join(spec(r) for r in everything)}
-#define BL_EACH_ROUTINE(X) {" ".join(f"X({r.name}, {r.name.upper()})" for r in routines)}
-#define BL_EACH_KERNEL(X) {" ".join(f"X({r.name}, {r.name.upper()})" for r in kernels)}
 #endif
 """,
         "table.c": f"""
@@ -262,7 +349,7 @@ extern const bl_routine_spec bl_spec_operation;
 const bl_routine_spec *const bl_routine_table[BL_ROUTINES + 1] = {{
 {"".join(f"    [BL_{r.name.upper()}] = &bl_spec_{r.name},{chr(10)}" for r in everything)}\
     [BL_OPERATION] = &bl_spec_operation}};
-{"".join(f"int bl_check_{r.name}(const bl_call *c) {{ return {r.check()}; }}{chr(10)}" for r in everything)}
+{"".join(f"int bl_check_{r.name}(const bl_call *c) {{ (void)c; return {r.check()}; }}{chr(10)}" for r in everything)}
 """,
         "entries.c": f"""
 #include "entry.h"
@@ -275,10 +362,16 @@ bl_binding bl_name_binding[BL_SYMBOLS] = {{
 """,
         "callers.c": f"""
 #include "backend.h"
-static int bl_cblas_flag(char c) {{ return c == 'N' ? 111 : c == 'T' ? 112 : c == 'C' ? 113 : 0; }}
 {"".join(caller(*b) for b in bodies)}
 const bl_caller bl_callers[BL_FIRST_KERNEL][4][BL_ABIS] = {{
 {lines("    [BL_{R}][BL_{T}][BL_{ABI}] = call_{t}{r}_{abi}," + chr(10), [("", *b) for b in bodies])}}};
+""",
+        "made.h": f"""
+#ifndef BL_MADE_H
+#define BL_MADE_H
+#include "blas.h"
+{"".join(made(r) for r in routines)}
+#endif
 """,
         "names.inc": lines("BL_NAME {n}, {i}" + chr(10), names),
         "names_cdef.h": "".join(f"void {n}({parameters(r, t, abi)});\n" for n, r, t, abi in names),

@@ -158,18 +158,18 @@ static void rules_of_kernels(void)
     static scene s;
     for (int type = BL_S; type <= BL_Z; type++) {
         const bl_call *add = NULL, *scale = NULL;
-        begin(&s, BL_MDOT, type, "N", MATRICES, 0, 0, BY_VALUE);
+        begin(&s, BL_MDOT, type, "NA", MATRICES, 0, 0, BY_VALUE);
         bl_rules[BL_MDOT]->adjoint(&s.site);
         end(&s);
         CHECK(calls(&s.spy, BL_MAXPBY, &add) == 2);
         CHECK(reads_from(add, 0, s.shadow[2]) && reads_from(add - 1, 0, s.shadow[2]) && reads_from(add, 1, NULL));
 
-        begin(&s, BL_MSCAL, type, "N", BL_OPERAND(0), 1, 0, BY_ADDRESS); /* beta is its first scalar */
+        begin(&s, BL_MSCAL, type, "NA", BL_OPERAND(0), 1, 0, BY_ADDRESS); /* beta is its first scalar */
         bl_rules[BL_MSCAL]->adjoint(&s.site);
         end(&s);
         CHECK(calls(&s.spy, BL_MSCAL, &scale) == 1 && reads_from(scale, 0, s.scalar[0]));
 
-        begin(&s, BL_MAXPBY, type, "NN", MATRICES, 0, 1, BY_ADDRESS);
+        begin(&s, BL_MAXPBY, type, "NNA", MATRICES, 0, 1, BY_ADDRESS);
         bl_rules[BL_MAXPBY]->adjoint(&s.site);
         end(&s);
         CHECK(calls(&s.spy, BL_MAXPBY, &add) == 1 && calls(&s.spy, BL_MSCAL, &scale) == 1);

@@ -1,0 +1,112 @@
+/* Level 1. <x, y> = Re sum conj(x) y (semantics 3); G is the shadow of y.
+ *
+ *   swap   x <-> y               the shadows are swapped
+ *   copy   y = x                 dy <- dx                        dx += G, G <- 0
+ *   scal   x = alpha x_old       dx <- alpha dx + dalpha x_old   dalpha += sum conj(x_old) G, G <- conj(alpha) G
+ *   axpy   y = alpha x + y_old   dy <- dy + alpha dx + dalpha x  dalpha += sum conj(x) G, dx += conj(alpha) G
+ *
+ * Each number of a vector with increment 0 is read n times: its adjoint is the sum. Where the operands of axpy are the
+ * same, so are their shadows, and what is added is a copy.
+ */
+#include "access_level1.h"
+#include "made.h"
+
+static void swap_shadows(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    if (c->dim[0] > 0 && s->shadow[X] && s->shadow[Y] && !same_vector(c))
+        bl_swap(&s->path, c->type, c->dim[0], bl_shadow(s, X), bl_shadow(s, Y));
+}
+
+void bl_swap_tangent(const bl_site *s) { swap_shadows(s); }
+void bl_swap_adjoint(const bl_site *s) { swap_shadows(s); }
+
+void bl_copy_tangent(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    const bl_matrix dy = bl_shadow(s, Y);
+    if (c->dim[0] <= 0 || !dy.at || same_vector(c))
+        return;
+    if (s->shadow[X])
+        bl_vaxpby(&s->path, c->type, c->dim[0], 'N', BL_ONE, 'N', bl_shadow(s, X), 'N', BL_ZERO, dy);
+    else
+        bl_vscal(&s->path, c->type, c->dim[0], 'N', BL_ZERO, dy);
+}
+
+void bl_copy_adjoint(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    const bl_matrix G = bl_shadow(s, Y);
+    if (c->dim[0] <= 0 || !G.at || same_vector(c))
+        return;
+    if (s->shadow[X])
+        bl_vaxpby(&s->path, c->type, c->dim[0], 'N', BL_ONE, 'N', G, 'N', BL_ONE, bl_shadow(s, X));
+    bl_vscal(&s->path, c->type, c->dim[0], 'N', BL_ZERO, G);
+}
+
+void bl_scal_tangent(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    const bl_scalar alpha = bl_given(s, AXPY_ALPHA);
+    const bl_matrix dx = bl_shadow(s, X);
+    if (c->dim[0] <= 0 || !dx.at || dx.ld <= 0)
+        return;
+    if (s->scalar_shadow[AXPY_ALPHA])
+        bl_vaxpby(&s->path, c->type, c->dim[0], 'N', bl_scalar_shadow(s, AXPY_ALPHA), 'N', bl_values(s, X), 'N', alpha,
+                  dx);
+    else
+        bl_vscal(&s->path, c->type, c->dim[0], 'N', alpha, dx);
+}
+
+void bl_scal_adjoint(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    const bl_matrix G = bl_shadow(s, X);
+    if (c->dim[0] <= 0 || !G.at || G.ld <= 0)
+        return;
+    if (s->scalar_shadow[AXPY_ALPHA])
+        bl_vdot(&s->path, c->type, c->dim[0], bl_values(s, X), G, false, s->scalar_shadow[AXPY_ALPHA]);
+    bl_vscal(&s->path, c->type, c->dim[0], 'C', bl_given(s, AXPY_ALPHA), G);
+}
+
+/* y <- y + op(alpha) x, shadows; through a copy where they are the same. */
+static void add_shadow(const bl_site *s, char op, bl_matrix x, bl_matrix y)
+{
+    const bl_call *c = s->call;
+    const bl_scalar alpha = bl_given(s, AXPY_ALPHA);
+    if (bl_always_zero(alpha))
+        return;
+    if (x.at == y.at && x.ld == y.ld) {
+        const bl_matrix copy = {s->work, x.ld < 0 ? -1 : 1};
+        bl_vaxpby(&s->path, c->type, c->dim[0], 'N', BL_ONE, 'N', x, 'N', BL_ZERO, copy);
+        x = copy;
+    }
+    bl_path to = s->path;
+    to.unmade = bl_is_zero(alpha.value); /* it has a derivative if a layer below has alpha active */
+    bl_vaxpby(&to, c->type, c->dim[0], op, alpha, 'N', x, 'N', BL_ONE, y);
+}
+
+void bl_axpy_tangent(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    const bl_matrix dy = bl_shadow(s, Y);
+    if (c->dim[0] <= 0 || !dy.at)
+        return;
+    if (s->shadow[X])
+        add_shadow(s, 'N', bl_shadow(s, X), dy);
+    if (s->scalar_shadow[AXPY_ALPHA])
+        bl_vaxpby(&s->path, c->type, c->dim[0], 'N', bl_scalar_shadow(s, AXPY_ALPHA), 'N', bl_values(s, X), 'N', BL_ONE,
+                  dy);
+}
+
+void bl_axpy_adjoint(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    const bl_matrix G = bl_shadow(s, Y);
+    if (c->dim[0] <= 0 || !G.at)
+        return;
+    if (s->scalar_shadow[AXPY_ALPHA])
+        bl_vdot(&s->path, c->type, c->dim[0], bl_values(s, X), G, false, s->scalar_shadow[AXPY_ALPHA]);
+    if (s->shadow[X])
+        add_shadow(s, 'C', G, bl_shadow(s, X));
+}
