@@ -53,6 +53,7 @@ C_TESTS = [
     "views_overlap",
     "scratch",
     "parts",
+    "copies",
     "recognize",
     "kernels",
 ]

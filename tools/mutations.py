@@ -246,6 +246,7 @@ MUTATIONS = [
         ("copies: results in parts not noted", "bl_copies_output(t, c, w, k, sum);", ";"),
         ("copies: results not noted", "bl_copies_output(t, c, w, i, sum);", ";"),
         ("copies: constants noted", "if (written && p->active && c->caller)\n            bl_copies_output(t, c, w, i, sum);", "if (written && c->caller)\n            bl_copies_output(t, c, w, i, sum);"),
+        ("copies: constants in scratch noted", "if (written && p->active && c->caller)\n            bl_copies_output(t, c, w, k, sum);", "if (written && c->caller)\n            bl_copies_output(t, c, w, k, sum);"),
     ),
     *_of(
         "fingerprint.h",
