@@ -49,6 +49,7 @@ C_TESTS = [
     "widths",
     "hidden_lengths",
     "threads",
+    "all_threads",
     "stacks",
     "views_overlap",
     "scratch",
