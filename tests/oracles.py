@@ -20,7 +20,30 @@ Memory = dict[str, np.ndarray]
 Step = dict[str, Any]
 
 # The arguments of the routines that have an oracle. Not read from the table that the library is made from.
-ARGUMENTS = {"gemm": "transa transb m n k alpha a lda b ldb beta c ldc"}
+ARGUMENTS = {
+    "swap": "n x incx y incy",
+    "scal": "n alpha x incx",
+    "copy": "n x incx y incy",
+    "axpy": "n alpha x incx y incy",
+    "gemv": "trans m n alpha a lda x incx beta y incy",
+    "ger": "m n alpha x incx y incy a lda",
+    "geru": "m n alpha x incx y incy a lda",
+    "gerc": "m n alpha x incx y incy a lda",
+    "symv": "uplo n alpha a lda x incx beta y incy",
+    "hemv": "uplo n alpha a lda x incx beta y incy",
+    "syr": "uplo n alpha x incx a lda",
+    "syr2": "uplo n alpha x incx y incy a lda",
+    "her2": "uplo n alpha x incx y incy a lda",
+    "trmv": "uplo trans diag n a lda x incx",
+    "trsv": "uplo trans diag n a lda x incx",
+    "gemm": "transa transb m n k alpha a lda b ldb beta c ldc",
+    "symm": "side uplo m n alpha a lda b ldb beta c ldc",
+    "hemm": "side uplo m n alpha a lda b ldb beta c ldc",
+    "syrk": "uplo trans n k alpha a lda beta c ldc",
+    "syr2k": "uplo trans n k alpha a lda b ldb beta c ldc",
+    "trmm": "side uplo transa diag m n alpha a lda b ldb",
+    "trsm": "side uplo transa diag m n alpha a lda b ldb",
+}
 
 
 def extended(memory: Memory) -> Memory:
@@ -36,7 +59,7 @@ def moduli(memory: Memory) -> Memory:
 def modulus(step: Step) -> Step:
     """The same call on such memory: no sign and no conjugation, so that nothing cancels."""
     flags = {k: v.upper().replace("C", "T") for k, v in step.items() if k.startswith("trans")}
-    scalars = {k: float(abs(complex(v))) for k in ("alpha", "beta") if not is_place(v := step[k])}
+    scalars = {k: float(abs(complex(v))) for k in ("alpha", "beta") if k in step and not is_place(v := step[k])}
     return {**step, **flags, **scalars}
 
 
