@@ -1,5 +1,6 @@
 """Recorded calls, as Python sees them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,32 @@ _UNCALLED = {
     ("maxpby", "a copy"): "copy",
     ("operation", "tape.record"): "record",
 }
-# Multiplications and additions per element of m x n, of the routines that are linear in it.
-_OPERATIONS = {"mscal": (1, 0), "maxpby": (2, 1), "mconj": (0, 0), "mdot": (1, 1)}
+# Multiplications and additions, from the dimensions m, n, k and the order of the matrix that stands on a side.
+_OPERATIONS: dict[str, Callable[[int, int, int, int], tuple[int, int]]] = {
+    "swap": lambda m, n, k, order: (0, 0),
+    "copy": lambda m, n, k, order: (0, 0),
+    "scal": lambda m, n, k, order: (n, 0),
+    "axpy": lambda m, n, k, order: (n, n),
+    "gemv": lambda m, n, k, order: (m * n, m * n),
+    "ger": lambda m, n, k, order: (m * n, m * n),
+    "geru": lambda m, n, k, order: (m * n, m * n),
+    "gerc": lambda m, n, k, order: (m * n, m * n),
+    "symv": lambda m, n, k, order: (n * n, n * n),
+    "syr": lambda m, n, k, order: (n * (n + 1) // 2,) * 2,
+    "syr2": lambda m, n, k, order: (n * (n + 1),) * 2,
+    "trmv": lambda m, n, k, order: (n * (n + 1) // 2, n * (n - 1) // 2),
+    "gemm": lambda m, n, k, order: (m * n * k,) * 2,
+    "symm": lambda m, n, k, order: (m * n * order,) * 2,
+    "syrk": lambda m, n, k, order: (k * n * (n + 1) // 2,) * 2,
+    "syr2k": lambda m, n, k, order: (k * n * (n + 1),) * 2,
+    "trmm": lambda m, n, k, order: (m * n * (order + 1) // 2, m * n * (order - 1) // 2),
+    "mscal": lambda m, n, k, order: (m * n, 0),
+    "maxpby": lambda m, n, k, order: (2 * m * n, m * n),
+    "mconj": lambda m, n, k, order: (0, 0),
+    "mdot": lambda m, n, k, order: (m * n,) * 2,
+    "vaxpby": lambda m, n, k, order: (2 * n, n),
+    "vdot": lambda m, n, k, order: (n, n),
+}
 
 
 @dataclass(frozen=True)
@@ -33,9 +58,10 @@ class Operand:
         Of the argument, "a".
     address : int
     shape : tuple of int
-        Of the stored matrix; row-major calls give row-major shapes.
+        Of the stored matrix; row-major calls give row-major shapes. (n, 1) for a vector.
     ld : int
-        Leading dimension, in elements.
+        Leading dimension, in elements; the increment of a vector.
+    vector : bool
     role : {"in", "out", "inout", "unused"}
         What the call really did: with β = 0 an output is not read, with α = 0 inputs are unused.
     activity : {"duplicated", "const", "undeclared", "scratch", "parts"}
@@ -48,6 +74,7 @@ class Operand:
     address: int
     shape: tuple[int, int]
     ld: int
+    vector: bool
     role: str
     activity: str
     assumed: bool
@@ -131,6 +158,7 @@ def read_call(tape: Any, index: int) -> Call:
     uncalled = _UNCALLED.get((routine, symbol))
     names = [] if uncalled else [text(c.scalar_names[i]) for i in range(c.n_scalars)]
     dims = {text(c.dim_names[i]): int(c.dims[i]) for i in range(c.n_dims)}
+    flags = {text(c.flag_names[i]): c.flags[i].decode() for i in range(c.n_flags)}
     operands = tuple(_operand(c.operands[i]) for i in range(c.n_operands))
     size = {"s": 4, "d": 8, "c": 8, "z": 16}[letter]
     return Call(
@@ -139,22 +167,23 @@ def read_call(tape: Any, index: int) -> Call:
         symbol=symbol,
         caller=text(c.caller) or None,
         row_major=bool(c.row_major),
-        flags={} if uncalled else {text(c.flag_names[i]): c.flags[i].decode() for i in range(c.n_flags)},
+        flags={} if uncalled else flags,
         dims=dims,
         scalars={n: complex(*c.scalars[i]) if letter in "cz" else float(c.scalars[i][0]) for i, n in enumerate(names)},
         active_scalars=tuple(n for i, n in enumerate(names) if c.scalar_active[i]),
         operands=operands,
-        flops=0 if uncalled else _flops(routine, letter in "cz", dims),
-        bytes=sum(o.shape[0] * o.shape[1] * size for o in operands),
+        flops=0 if uncalled else _flops(routine, letter in "cz", dims, flags),
+        bytes=sum(int(c.operands[i].elements) for i in range(c.n_operands)) * size,
         seconds=float(c.seconds) if c.seconds >= 0 else None,
         saved_bytes=int(c.saved_bytes),
     )
 
 
-def _flops(routine: str, is_complex: bool, dims: dict[str, int]) -> int:
-    multiplications, additions = (dims["k"],) * 2 if routine == "gemm" else _OPERATIONS[routine]
-    count = 6 * multiplications + 2 * additions if is_complex else multiplications + additions
-    return dims["m"] * dims["n"] * count
+def _flops(routine: str, is_complex: bool, dims: dict[str, int], flags: dict[str, str]) -> int:
+    """As the table of LAPACK Working Note 41, appendix C, counts them; conjugations and unit diagonals are not."""
+    m, n, k = (max(0, dims.get(d, 0)) for d in "mnk")
+    multiplications, additions = _OPERATIONS[routine](m, n, k, m if flags.get("side") == "L" else n)
+    return 6 * multiplications + 2 * additions if is_complex else multiplications + additions
 
 
 def _operand(o: Any) -> Operand:
@@ -164,6 +193,7 @@ def _operand(o: Any) -> Operand:
         address=int(ffi.cast("uintptr_t", o.address)),
         shape=(int(o.rows), int(o.cols)),
         ld=int(o.ld),
+        vector=bool(o.is_vector),
         role=role,
         activity=_ACTIVITY[o.activity],
         assumed=bool(o.assumed),

@@ -252,10 +252,11 @@ class _Check:
 
 
 def _holds(call: Call, o: Operand, address: int, size: int) -> bool:
-    """Whether an operand has the element: its lines, columns or rows, begin `ld` elements apart."""
+    """Whether an operand has the element: its lines, columns or rows, or the numbers of a vector, lie `ld` elements
+    apart."""
     offset, rest = divmod(address - o.address, size)
     if rest or offset < 0 or o.role == "unused":
         return False
-    line, place = divmod(offset, max(o.ld, 1))
-    lines, length = o.shape if call.row_major else o.shape[::-1]
+    line, place = divmod(offset, max(abs(o.ld), 1))
+    lines, length = (o.shape[0], 1) if o.vector else o.shape if call.row_major else o.shape[::-1]
     return line < lines and place < length

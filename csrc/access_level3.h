@@ -21,43 +21,61 @@ static inline gemm read_gemm(const bl_call *c)
     return (gemm){c->type, !z && ta == 'C' ? 'T' : ta, !z && tb == 'C' ? 'T' : tb, c->dim[0], c->dim[1], c->dim[2]};
 }
 
-static inline void gemm_access(const bl_call *c, bl_access *a)
+/* C <- alpha product + beta C, where the product is a sum of `terms` or there is none. */
+static inline void update_access(const bl_call *c, bl_access *a, bool empty, bool terms, unsigned inputs, unsigned out)
 {
-    const int64_t m = c->dim[0], n = c->dim[1], k = c->dim[2];
-    bool zero = bl_is_zero(c->scalar[ALPHA].value), product = k > 0 && !zero;
+    bool zero = bl_is_zero(c->scalar[ALPHA].value), product = terms && !zero;
     bool keeps = bl_is_one(c->scalar[BETA].value), clears = bl_is_zero(c->scalar[BETA].value);
     *a = (bl_access){.scalars = a->scalars};
-    if (m == 0 || n == 0) {
+    if (empty) {
         a->scalars = 0;
         return;
     }
-    if (k == 0)
+    if (!terms)
         a->scalars &= ~BL_ANY(ALPHA);
     bool stores = product || !keeps; /* else the reference returns at once */
     /* An active scalar has a derivative also where its value makes the routine skip work. */
     if (product || (a->scalars & BL_ANY(ALPHA)))
-        a->read |= BL_OPERAND(A) | BL_OPERAND(B);
+        a->read |= inputs;
     if ((stores && !clears) || (a->scalars & BL_ANY(BETA)) || (a->scalars && !clears))
-        a->read |= BL_OPERAND(C);
+        a->read |= out;
     if (stores)
-        a->write |= BL_OPERAND(C);
+        a->write |= out;
     if (stores || a->scalars)
-        a->result |= BL_OPERAND(C);
+        a->result |= out;
 }
 
-static inline unsigned gemm_needs(const bl_call *c, unsigned active)
+/* Whether an adjoint has products with alpha other than that for dalpha. */
+static inline bool has_products(const bl_call *c, unsigned active)
 {
-    bool zero = bl_is_zero(c->scalar[ALPHA].value) && !(active & BL_OUTER(ALPHA));
+    return !bl_is_zero(c->scalar[ALPHA].value) || (active & BL_OUTER(ALPHA));
+}
+
+/* The same for a product of A and B. */
+static inline unsigned update_needs(const bl_call *c, unsigned active, bool empty, bool terms)
+{
+    const unsigned alpha = active & BL_SCALAR(ALPHA);
+    const bool products = has_products(c, active);
     unsigned needs = 0;
-    if (c->dim[0] == 0 || c->dim[1] == 0)
+    if (empty)
         return 0;
-    if (c->dim[2] > 0 && ((active & BL_SCALAR(ALPHA)) || (!zero && (active & BL_OPERAND(B)))))
+    if (terms && (alpha || (products && (active & BL_OPERAND(B)))))
         needs |= BL_OPERAND(A);
-    if (c->dim[2] > 0 && ((active & BL_SCALAR(ALPHA)) || (!zero && (active & BL_OPERAND(A)))))
+    if (terms && (alpha || (products && (active & BL_OPERAND(A)))))
         needs |= BL_OPERAND(B);
     if (active & BL_SCALAR(BETA))
         needs |= BL_OPERAND(C);
     return needs;
+}
+
+static inline void gemm_access(const bl_call *c, bl_access *a)
+{
+    update_access(c, a, c->dim[0] == 0 || c->dim[1] == 0, c->dim[2] > 0, BL_OPERAND(A) | BL_OPERAND(B), BL_OPERAND(C));
+}
+
+static inline unsigned gemm_needs(const bl_call *c, unsigned active)
+{
+    return update_needs(c, active, c->dim[0] == 0 || c->dim[1] == 0, c->dim[2] > 0);
 }
 
 /* BLAS has no op that conjugates without transposing: such an operand is conjugated into workspace. 'R' says so. */
@@ -86,6 +104,169 @@ static inline size_t gemm_workspace(const bl_call *c, unsigned active)
     if (z && to_b && (needs & BL_OPERAND(A)) && partner_op(g.tb, g.ta) == 'R')
         for_b = bl_room(g.m * g.k, size);
     return cell + product + (for_a > for_b ? for_a : for_b);
+}
+
+/* ---- symm */
+
+typedef struct symm {
+    int type;
+    char side, uplo;
+    int64_t m, n, order; /* order: of A */
+} symm;
+
+static inline symm read_symm(const bl_call *c)
+{
+    return (symm){c->type, c->flag[0], c->flag[1], c->dim[0], c->dim[1], c->dim[c->flag[0] == 'L' ? 0 : 1]};
+}
+
+static inline bool symm_is_empty(const bl_call *c) { return c->dim[0] == 0 || c->dim[1] == 0; }
+
+static inline void symm_access(const bl_call *c, bl_access *a)
+{
+    update_access(c, a, symm_is_empty(c), true, BL_OPERAND(A) | BL_OPERAND(B), BL_OPERAND(C));
+}
+
+static inline unsigned symm_needs(const bl_call *c, unsigned active)
+{
+    return update_needs(c, active, symm_is_empty(c), true);
+}
+
+/* Bytes for the product that goes to B, with the conjugate of C's shadow; or for the triangle that goes to A, with the
+ * conjugate of B. */
+static inline size_t symm_workspace(const bl_call *c, unsigned active)
+{
+    if (!(symm_needs(c, active) & (BL_OPERAND(A) | BL_OPERAND(B))))
+        return 0; /* sizes have no memory behind them */
+    const symm q = read_symm(c);
+    const int64_t size = bl_element_size(c->type);
+    const bool z = bl_is_complex(c->type);
+    const size_t matrix = bl_room(q.m * q.n, size), alpha = active & BL_SCALAR(ALPHA);
+    const size_t to_b = z && (alpha || (active & BL_OPERAND(B))) ? 2 * matrix : alpha ? matrix : 0;
+    const size_t to_a = active & BL_OPERAND(A) ? bl_room(q.order * q.order, size) + (z ? matrix : 0) : 0;
+    return to_a > to_b ? to_a : to_b;
+}
+
+/* ---- syrk and syr2k */
+
+enum { RANK_C = 1 }; /* of syrk, which has no B */
+
+typedef struct rank {
+    int type;
+    char uplo, trans;         /* real types: N or T only */
+    int64_t n, k, rows, cols; /* rows and columns: of A and B as stored */
+} rank;
+
+static inline rank read_rank(const bl_call *c)
+{
+    const char trans = c->flag[1] == 'N' ? 'N' : 'T';
+    const int64_t n = c->dim[0], k = c->dim[1];
+    return (rank){c->type, c->flag[0], trans, n, k, trans == 'N' ? n : k, trans == 'N' ? k : n};
+}
+
+static inline void syrk_access(const bl_call *c, bl_access *a)
+{
+    update_access(c, a, c->dim[0] == 0, c->dim[1] > 0, BL_OPERAND(A), BL_OPERAND(RANK_C));
+}
+
+static inline unsigned syrk_needs(const bl_call *c, unsigned active)
+{
+    const unsigned alpha = active & BL_SCALAR(ALPHA);
+    unsigned needs = active & BL_SCALAR(BETA) ? BL_OPERAND(RANK_C) : 0;
+    if (c->dim[1] > 0 && (alpha || (has_products(c, active) && (active & BL_OPERAND(A)))))
+        needs |= BL_OPERAND(A);
+    return c->dim[0] == 0 ? 0 : needs;
+}
+
+static inline void syr2k_access(const bl_call *c, bl_access *a)
+{
+    update_access(c, a, c->dim[0] == 0, c->dim[1] > 0, BL_OPERAND(A) | BL_OPERAND(B), BL_OPERAND(C));
+}
+
+static inline unsigned syr2k_needs(const bl_call *c, unsigned active)
+{
+    return update_needs(c, active, c->dim[0] == 0, c->dim[1] > 0);
+}
+
+/* Bytes for a diagonal, two cells, the unscaled product of an active alpha, and a conjugated operand. */
+static inline size_t rank_workspace(const bl_call *c, unsigned active, unsigned needs)
+{
+    if (!needs)
+        return 0;
+    const int64_t size = bl_element_size(c->type);
+    const size_t matrix = bl_room(c->dim[0] * c->dim[1], size);
+    return bl_room(c->dim[0], size) + 2 * bl_room(1, size) + (active & BL_SCALAR(ALPHA) ? matrix : 0) +
+           (bl_is_complex(c->type) ? matrix : 0);
+}
+
+static inline size_t syrk_workspace(const bl_call *c, unsigned active)
+{
+    return rank_workspace(c, active, syrk_needs(c, active) & BL_OPERAND(A));
+}
+
+static inline size_t syr2k_workspace(const bl_call *c, unsigned active)
+{
+    return rank_workspace(c, active, syr2k_needs(c, active) & (BL_OPERAND(A) | BL_OPERAND(B)));
+}
+
+/* ---- trmm */
+
+enum { LEAF = 64 }; /* order up to which the triangle of a product is cut out of its square */
+
+typedef struct trmm {
+    int type;
+    char side, uplo, trans, diag; /* trans in real types: N or T only */
+    int64_t m, n, order;          /* order: of A */
+} trmm;
+
+static inline trmm read_trmm(const bl_call *c)
+{
+    const char trans = c->flag[2] == 'C' && !bl_is_complex(c->type) ? 'T' : c->flag[2];
+    return (trmm){c->type,    c->flag[0], c->flag[1], trans,
+                  c->flag[3], c->dim[0],  c->dim[1],  c->dim[c->flag[0] == 'L' ? 0 : 1]};
+}
+
+static inline bool trmm_is_empty(const bl_call *c) { return c->dim[0] == 0 || c->dim[1] == 0; }
+
+/* A unit triangle of order 1 has no elements. */
+static inline unsigned trmm_triangle(const bl_call *c)
+{
+    return c->flag[3] == 'U' && c->dim[c->flag[0] == 'L' ? 0 : 1] == 1 ? 0 : BL_OPERAND(A);
+}
+
+/* For alpha = 0 the reference stores zeros, whatever A and B hold. */
+static inline void trmm_access(const bl_call *c, bl_access *a)
+{
+    const bool empty = trmm_is_empty(c);
+    *a = (bl_access){.scalars = empty ? 0 : a->scalars};
+    if (empty)
+        return;
+    if (!bl_is_zero(c->scalar[ALPHA].value) || a->scalars)
+        a->read = trmm_triangle(c) | BL_OPERAND(B);
+    a->write = a->result = BL_OPERAND(B);
+}
+
+static inline unsigned trmm_needs(const bl_call *c, unsigned active)
+{
+    const unsigned alpha = active & BL_SCALAR(ALPHA);
+    const bool products = has_products(c, active);
+    unsigned needs = 0;
+    if (trmm_is_empty(c))
+        return 0;
+    if (alpha || (products && (active & BL_OPERAND(B))))
+        needs |= trmm_triangle(c);
+    if (alpha || (products && (active & BL_OPERAND(A))))
+        needs |= BL_OPERAND(B);
+    return needs;
+}
+
+/* Bytes for a cell with conj(alpha), a diagonal block of dA, and a matrix: a conjugated one, or in forward mode a
+ * product. */
+static inline size_t trmm_workspace(const bl_call *c, unsigned active)
+{
+    if (trmm_is_empty(c) || !(has_products(c, active) || (active & BL_SCALAR(ALPHA))))
+        return 0;
+    const int64_t size = bl_element_size(c->type), order = read_trmm(c).order, leaf = order < LEAF ? order : LEAF;
+    return bl_room(1, size) + bl_room(leaf * leaf, size) + bl_room(c->dim[0] * c->dim[1], size);
 }
 
 #endif

@@ -140,8 +140,9 @@ enum blasad_activity {
 typedef struct {
     const char *name; /* "a" */
     void *address;
-    int64_t rows, cols, ld; /* as stored, column-major */
-    int is_output, is_read;
+    int64_t rows, cols, ld; /* as stored, column-major; of a vector its length, 1 and its increment */
+    int64_t elements;       /* of a triangle, for instance, less than rows times cols */
+    int is_output, is_read, is_vector;
     int activity; /* blasad_activity */
     int assumed;  /* taken for constant without a word from anybody (7) */
 } blasad_operand;

@@ -106,6 +106,9 @@ BL_EXPORT int blasad_tape_call(const blasad_tape *t, size_t index, blasad_call *
             bl_operand_shape(&c, i, &o->cols, &o->rows);
         else
             bl_operand_shape(&c, i, &o->rows, &o->cols);
+        const bl_view v = bl_operand_view(&c, i);
+        o->elements = bl_view_bytes(&v) / c.size;
+        o->is_vector = s->operand[i].storage == BL_VECTOR;
         o->is_output = s->operand[i].output;
         o->is_read = e->read >> i & 1;
         o->assumed = e->assumed >> i & 1;

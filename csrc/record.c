@@ -364,6 +364,19 @@ void bl_tape_after(bl_layer *self, const bl_call *c)
         look_at_returned(t, c, w->plan->single);
 }
 
+static void tell_flag(char *text, size_t size, const bl_routine_spec *s, const bl_call *c, int i)
+{
+    const char first = s->flags[i][0];
+    if (c->flag[i] == '?')
+        snprintf(text, size, "no CBLAS_%s of the reference",
+                 first == 't'   ? "TRANSPOSE"
+                 : first == 'u' ? "UPLO"
+                 : first == 's' ? "SIDE"
+                                : "DIAG");
+    else
+        snprintf(text, size, "'%c'", bl_flag_spoken(s, c->row_major, c->flag, i));
+}
+
 void bl_tape_refused(bl_layer *self, const bl_call *c, int argument)
 {
     blasad_tape *t = (blasad_tape *)self;
@@ -399,8 +412,7 @@ void bl_tape_refused(bl_layer *self, const bl_call *c, int argument)
             canonical = s->row_major[p][1];
     for (int i = 0; i < s->n_flags; i++)
         if (strcmp(s->flags[i], canonical) == 0)
-            snprintf(value, sizeof value, c->flag[i] == '?' ? "no number that CBLAS defines for it" : "'%c'",
-                     bl_flag_spoken(s, c->row_major, c->flag, i));
+            tell_flag(value, sizeof value, s, c, i);
     for (int i = 0; i < s->n_dims; i++)
         if (strcmp(s->dims[i], canonical) == 0)
             snprintf(value, sizeof value, "%lld", (long long)c->dim[i]);

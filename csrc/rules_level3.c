@@ -9,8 +9,7 @@
  * The real case: M. B. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
  * differentiation", 2008, section 2.2; the complex one by reading each number as a pair.
  */
-#include "access_level3.h"
-#include "made.h"
+#include "rules_level3.h"
 
 /* X with `op` as BLAS can take it: for 'R' conj(X), made in `work`. */
 static bl_matrix with_op(const bl_site *s, int type, char *op, int64_t rows, int64_t cols, bl_matrix x, char *work)
@@ -27,59 +26,18 @@ static bl_matrix with_op(const bl_site *s, int type, char *op, int64_t rows, int
     return copy;
 }
 
-/* conj(alpha): in a cell if a layer below may have alpha active. */
-static bl_scalar conjugated(const bl_site *s, int type, bl_scalar alpha, char *cell)
+static void gemm_product(const bl_path *to, const bl_call *c, bl_scalar alpha, bl_matrix a, bl_matrix b, bl_scalar beta,
+                         bl_matrix out)
 {
-    if (!bl_is_complex(type))
-        return alpha;
-    if (!alpha.address)
-        return (bl_scalar){bl_conj(alpha.value), NULL};
-    bl_mconj(&s->path, type, 1, 1, (bl_matrix){alpha.address, 1}, (bl_matrix){cell, 1});
-    return bl_scalar_at(type, cell);
-}
-
-/* The way of products with alpha. One by an alpha of 0 is none, whatever its operands hold, and a BLAS may make it or
- * not; but it has a derivative if a layer below has alpha active. */
-static bl_path times(const bl_site *s, bl_scalar alpha)
-{
-    bl_path to = s->path;
-    to.unmade = bl_is_zero(alpha.value);
-    return to;
+    const gemm g = read_gemm(c);
+    bl_gemm(to, g.type, g.ta, g.tb, g.m, g.n, g.k, alpha, a, b, beta, out);
 }
 
 void bl_gemm_tangent(const bl_site *s)
 {
     const gemm g = read_gemm(s->call);
-    const bl_path *to = &s->path;
-    const bl_matrix a = bl_values(s, A), b = bl_values(s, B), dc = bl_shadow(s, C);
-    const bl_scalar alpha = bl_given(s, ALPHA);
-    bl_scalar beta = bl_given(s, BETA); /* what is still to be done to the old tangent */
-    if (g.m == 0 || g.n == 0 || !dc.at)
-        return;
-    if (s->scalar_shadow[BETA]) {
-        bl_maxpby(to, g.type, g.m, g.n, 'N', bl_scalar_shadow(s, BETA), bl_values(s, C), 'N', beta, dc);
-        beta = BL_ONE;
-    }
-    const bl_path scaled = times(s, alpha);
-    const bool products = g.k > 0 && !bl_always_zero(alpha) && (s->shadow[A] || s->shadow[B]);
-    if (products && scaled.unmade && !bl_always_one(beta)) {
-        bl_mscal(to, g.type, g.m, g.n, 'N', beta, dc);
-        beta = BL_ONE;
-    }
-    if (products && s->shadow[A]) {
-        bl_gemm(&scaled, g.type, g.ta, g.tb, g.m, g.n, g.k, alpha, bl_shadow(s, A), b, beta, dc);
-        beta = BL_ONE;
-    }
-    if (products && s->shadow[B]) {
-        bl_gemm(&scaled, g.type, g.ta, g.tb, g.m, g.n, g.k, alpha, a, bl_shadow(s, B), beta, dc);
-        beta = BL_ONE;
-    }
-    if (g.k > 0 && s->scalar_shadow[ALPHA]) {
-        bl_gemm(to, g.type, g.ta, g.tb, g.m, g.n, g.k, bl_scalar_shadow(s, ALPHA), a, b, beta, dc);
-        beta = BL_ONE;
-    }
-    if (!bl_always_one(beta))
-        bl_mscal(to, g.type, g.m, g.n, 'N', beta, dc);
+    if (g.m > 0 && g.n > 0)
+        update_tangent(s, (update){gemm_product, C, 'A', g.m, g.n, g.k > 0});
 }
 
 void bl_gemm_adjoint(const bl_site *s)

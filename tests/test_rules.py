@@ -39,8 +39,9 @@ def each_type() -> list[tuple[str, str]]:
 
 def test_every_family_has_an_oracle():
     """A routine in the table without a test of its rule fails here."""
-    assert FAMILIES.keys() == ARGUMENTS.keys()
-    assert arguments() in (None, ARGUMENTS)
+    assert FAMILIES.keys() <= ARGUMENTS.keys()
+    table = arguments() or {}
+    assert table == {family: ARGUMENTS[family] for family in table}
 
 
 def test_every_decoration_has_a_name():

@@ -1,0 +1,75 @@
+/* What the rules of level 3 share. */
+#ifndef BL_RULES_LEVEL3_H
+#define BL_RULES_LEVEL3_H
+
+#include "access_level3.h"
+#include "made.h"
+
+/* conj(alpha): in a cell if a layer below may have alpha active. */
+static inline bl_scalar conjugated(const bl_site *s, int type, bl_scalar alpha, char *cell)
+{
+    if (!bl_is_complex(type))
+        return alpha;
+    if (!alpha.address)
+        return (bl_scalar){bl_conj(alpha.value), NULL};
+    bl_mconj(&s->path, type, 1, 1, (bl_matrix){alpha.address, 1}, (bl_matrix){cell, 1});
+    return bl_scalar_at(type, cell);
+}
+
+/* The way of products with alpha. One by an alpha of 0 is none, whatever its operands hold, and a BLAS may make it or
+ * not; but it has a derivative if a layer below has alpha active. */
+static inline bl_path times(const bl_site *s, bl_scalar alpha)
+{
+    bl_path to = s->path;
+    to.unmade = bl_is_zero(alpha.value);
+    return to;
+}
+
+/* C <- alpha product(A, B) + beta C, of all of an m x n matrix or of a triangle. */
+typedef struct update {
+    /* For what has no operand B the product of A by itself, or its derivative: that of A and a tangent of A. */
+    void (*product)(const bl_path *to, const bl_call *c, bl_scalar alpha, bl_matrix a, bl_matrix b, bl_scalar beta,
+                    bl_matrix out);
+    int out;
+    char uplo;
+    int64_t m, n;
+    bool terms; /* the product is a sum of any */
+} update;
+
+static inline void update_tangent(const bl_site *s, const update u)
+{
+    const bl_call *c = s->call;
+    const bl_path *to = &s->path;
+    const bool square = u.out == B; /* no operand B */
+    const bl_matrix a = bl_values(s, A), b = square ? a : bl_values(s, B), dc = bl_shadow(s, u.out);
+    const bl_scalar alpha = bl_given(s, ALPHA);
+    bl_scalar beta = bl_given(s, BETA); /* what is still to be done to the old tangent */
+    if (!dc.at)
+        return;
+    if (s->scalar_shadow[BETA]) {
+        bl_taxpby(to, c->type, u.uplo, u.m, u.n, 'N', bl_scalar_shadow(s, BETA), bl_values(s, u.out), 'N', beta, dc);
+        beta = BL_ONE;
+    }
+    const bl_path scaled = times(s, alpha);
+    const bool db = !square && s->shadow[B], products = u.terms && !bl_always_zero(alpha) && (s->shadow[A] || db);
+    if (products && scaled.unmade && !bl_always_one(beta)) {
+        bl_tscal(to, c->type, u.uplo, u.m, u.n, 'N', beta, dc);
+        beta = BL_ONE;
+    }
+    if (products && s->shadow[A]) {
+        u.product(&scaled, c, alpha, bl_shadow(s, A), b, beta, dc);
+        beta = BL_ONE;
+    }
+    if (products && db) {
+        u.product(&scaled, c, alpha, a, bl_shadow(s, B), beta, dc);
+        beta = BL_ONE;
+    }
+    if (u.terms && s->scalar_shadow[ALPHA]) {
+        u.product(to, c, bl_scalar_shadow(s, ALPHA), a, square ? (bl_matrix){NULL, 0} : b, beta, dc);
+        beta = BL_ONE;
+    }
+    if (!bl_always_one(beta))
+        bl_tscal(to, c->type, u.uplo, u.m, u.n, 'N', beta, dc);
+}
+
+#endif

@@ -1,0 +1,208 @@
+/* Level 3, triangular: trmm. <x, y> = Re sum conj(x) y (semantics 3), G is the shadow of B.
+ *
+ *   trmm      B = alpha op(A) B_old, or alpha B_old op(A) for side R
+ *   tangent   dB <- alpha op(A) dB + alpha op(dA) B_old + dalpha op(A) B_old
+ *   adjoint   dop(A) += conj(alpha) G B_old^H, of the stored triangle (for side R: conj(alpha) B_old^H G)
+ *             G <- op(A)^H G                             (for side R: G op(A)^H)
+ *             dalpha += sum conj(B_old) G                G <- conj(alpha) G
+ *
+ * The diagonal of a unit triangle is no variable: its dA is the triangle of one order less beside it.
+ */
+#include "rules_level3.h"
+
+static void product_by_triangle(const bl_path *to, const trmm *q, bl_scalar alpha, bl_matrix a, bl_matrix b)
+{
+    bl_trmm(to, q->type, q->side, q->uplo, q->trans, q->diag, q->m, q->n, alpha, a, b);
+}
+
+/* An alpha of 0 that a layer below may have active is a factor of its own, since trmm by 0 leaves nothing of op(A) B.
+ */
+static bool is_apart(bl_scalar alpha) { return alpha.address && bl_is_zero(alpha.value); }
+
+/* From a matrix to its strict triangle. */
+static bl_matrix beside_diagonal(bl_matrix x, char uplo, int64_t size)
+{
+    return (bl_matrix){(char *)x.at + (uplo == 'U' ? x.ld : 1) * size, x.ld};
+}
+
+/* dB += alpha op(dA) B_old */
+static void add_tangent_of_triangle(const bl_site *s, const trmm *q, bl_scalar alpha)
+{
+    const int64_t size = s->call->size;
+    const bool left = q->side == 'L', unit = q->diag == 'U', upper = (q->uplo == 'U') == (q->trans == 'N');
+    const bl_path scaled = times(s, alpha);
+    bl_matrix dA = bl_shadow(s, A), from = bl_values(s, B), into = bl_shadow(s, B);
+    trmm part = *q;
+    if (unit) { /* op(dA) shifts */
+        bl_matrix *later = left == upper ? &from : &into;
+        later->at = (char *)later->at + (left ? 1 : later->ld) * size;
+        dA = beside_diagonal(dA, q->uplo, size);
+        *(left ? &part.m : &part.n) -= 1;
+        part.diag = 'N';
+    }
+    const bl_matrix product = bl_work_matrix(s->work, part.m);
+    bl_mcopy(&s->path, q->type, part.m, part.n, from, product);
+    product_by_triangle(&s->path, &part, BL_ONE, dA, product);
+    bl_maxpby(&scaled, q->type, part.m, part.n, 'N', alpha, product, 'N', BL_ONE, into);
+}
+
+void bl_trmm_tangent(const bl_site *s)
+{
+    const trmm q = read_trmm(s->call);
+    const bl_path *to = &s->path;
+    const bl_matrix a = bl_values(s, A), dB = bl_shadow(s, B);
+    const bl_scalar alpha = bl_given(s, ALPHA);
+    if (q.m == 0 || q.n == 0 || !dB.at)
+        return;
+    if (bl_always_zero(alpha)) {
+        bl_mscal(to, q.type, q.m, q.n, 'N', BL_ZERO, dB);
+    } else {
+        product_by_triangle(to, &q, is_apart(alpha) ? BL_ONE : alpha, a, dB);
+        if (is_apart(alpha))
+            bl_mscal(to, q.type, q.m, q.n, 'N', alpha, dB);
+        if (s->shadow[A])
+            add_tangent_of_triangle(s, &q, alpha);
+    }
+    if (s->scalar_shadow[ALPHA]) {
+        const bl_matrix product = bl_work_matrix(s->work, q.m);
+        bl_mcopy(to, q.type, q.m, q.n, bl_values(s, B), product);
+        product_by_triangle(to, &q, BL_ONE, a, product);
+        bl_maxpby(to, q.type, q.m, q.n, 'N', bl_scalar_shadow(s, ALPHA), product, 'N', BL_ONE, dB);
+    }
+}
+
+/* ---- the triangle of a product */
+
+/* The triangle of out += alpha op(X) op(Y), where op(X) has as many rows, and op(Y) as many columns, as out. */
+typedef struct triangular_product {
+    const bl_path *made, *scaled; /* the way of products without alpha and with it */
+    int type;
+    char uplo, diag, op_x, op_y, conjalpha;
+    int64_t inner, size;
+    bl_scalar alpha, factor; /* factor: alpha, or its conjugate if conjalpha says so */
+    bl_matrix x, y, out;
+    char *work;
+} triangular_product;
+
+/* From row i of op(X), or column i of op(Y). */
+static bl_matrix from(bl_matrix x, bool rows, int64_t i, int64_t size)
+{
+    return (bl_matrix){(char *)x.at + (rows ? i : i * x.ld) * size, x.ld};
+}
+
+/* The block of rows i.. and columns j.. */
+static void make_block(const triangular_product *p, const bl_path *to, int64_t i, int64_t j, int64_t rows, int64_t cols,
+                       bl_scalar alpha, bl_scalar beta, bl_matrix out)
+{
+    bl_gemm(to, p->type, p->op_x, p->op_y, rows, cols, p->inner, alpha, from(p->x, p->op_x == 'N', i, p->size),
+            from(p->y, p->op_y != 'N', j, p->size), beta, out);
+}
+
+static bl_matrix block_of(const triangular_product *p, int64_t i, int64_t j)
+{
+    return (bl_matrix){(char *)p->out.at + (i + j * p->out.ld) * p->size, p->out.ld};
+}
+
+/* The diagonal block of order n at i: by halves, of which the rectangle between them is made in place. */
+static void add_triangle(const triangular_product *p, int64_t i, int64_t n)
+{
+    if (n > LEAF) {
+        const int64_t first = (n / 2 + LEAF - 1) / LEAF * LEAF, middle = i + first, rest = n - first;
+        add_triangle(p, i, first);
+        if (p->uplo == 'U')
+            make_block(p, p->scaled, i, middle, first, rest, p->factor, BL_ONE, block_of(p, i, middle));
+        else
+            make_block(p, p->scaled, middle, i, rest, first, p->factor, BL_ONE, block_of(p, middle, i));
+        add_triangle(p, middle, rest);
+        return;
+    }
+    bl_matrix square = bl_work_matrix(p->work, n), out = block_of(p, i, i);
+    make_block(p, p->made, i, i, n, n, BL_ONE, BL_ZERO, square);
+    if (p->diag == 'U') {
+        square = beside_diagonal(square, p->uplo, p->size);
+        out = beside_diagonal(out, p->uplo, p->size);
+        n--;
+    }
+    bl_taxpby(p->scaled, p->type, p->uplo, n, n, p->conjalpha, p->alpha, square, 'N', BL_ONE, out);
+}
+
+/* What op(A) = X op(Y) means for A itself: transposed for T, conjugated too for C. */
+static void trmm_to_a(const bl_site *s, const trmm *q, bl_scalar alpha, bl_scalar turned, char *work)
+{
+    const bool left = q->side == 'L', z = bl_is_complex(q->type), transposed = q->trans != 'N';
+    const bl_matrix G = bl_shadow(s, B);
+    const bl_path scaled = times(s, alpha);
+    bl_matrix b = bl_values(s, B);
+    char *leaf = work + bl_room(q->m * q->n, s->call->size);
+    if (z && q->trans == 'T') {
+        const bl_matrix copy = bl_work_matrix(work, q->m);
+        bl_mconj(&s->path, q->type, q->m, q->n, b, copy);
+        b = copy;
+    }
+    const char turn = z && q->trans != 'T' ? 'C' : 'T';
+    const bool g_first = left != transposed;
+    const triangular_product p = {
+        .made = &s->path,
+        .scaled = &scaled,
+        .type = q->type,
+        .uplo = q->uplo,
+        .diag = q->diag,
+        .op_x = left ? 'N' : turn,
+        .op_y = left ? turn : 'N',
+        .conjalpha = q->trans == 'C' ? 'N' : 'C',
+        .inner = left ? q->n : q->m,
+        .size = s->call->size,
+        .alpha = alpha,
+        .factor = q->trans == 'C' ? alpha : turned,
+        .x = g_first ? G : b,
+        .y = g_first ? b : G,
+        .out = bl_shadow(s, A),
+        .work = leaf,
+    };
+    add_triangle(&p, 0, q->order);
+}
+
+/* G <- factor op(A)^H G, where `turned` is the conjugate of alpha. Of a triangle there is no conjugate: conj(A) G is
+ * conj(A conj(G)). */
+static void trmm_to_b(const bl_site *s, const trmm *q, bl_scalar alpha, bl_scalar turned, char *work)
+{
+    const bool z = bl_is_complex(q->type);
+    const bl_matrix G = bl_shadow(s, B), a = bl_values(s, A);
+    trmm adjoint = *q;
+    adjoint.trans = q->trans == 'N' ? (z ? 'C' : 'T') : 'N';
+    if (z && q->trans == 'T') {
+        const bl_matrix conj = bl_work_matrix(work, q->m);
+        bl_mconj(&s->path, q->type, q->m, q->n, G, conj);
+        product_by_triangle(&s->path, &adjoint, alpha, a, conj);
+        bl_mconj(&s->path, q->type, q->m, q->n, conj, G);
+    } else {
+        product_by_triangle(&s->path, &adjoint, turned, a, G);
+    }
+}
+
+void bl_trmm_adjoint(const bl_site *s)
+{
+    const trmm q = read_trmm(s->call);
+    const bl_path *to = &s->path;
+    const bl_matrix G = bl_shadow(s, B);
+    const bl_scalar alpha = bl_given(s, ALPHA);
+    void *dalpha = s->scalar_shadow[ALPHA];
+    if (q.m == 0 || q.n == 0 || !G.at)
+        return;
+    if (bl_always_zero(alpha) && !dalpha) {
+        bl_mscal(to, q.type, q.m, q.n, 'N', BL_ZERO, G);
+        return;
+    }
+    char *work = s->work + bl_room(1, s->call->size);
+    const bl_scalar turned = conjugated(s, q.type, alpha, s->work);
+    if (s->shadow[A] && !bl_always_zero(alpha))
+        trmm_to_a(s, &q, alpha, turned, work);
+    if (!dalpha && !is_apart(alpha)) {
+        trmm_to_b(s, &q, alpha, turned, work);
+        return;
+    }
+    trmm_to_b(s, &q, BL_ONE, BL_ONE, work);
+    if (dalpha)
+        bl_mdot(to, q.type, q.m, q.n, bl_values(s, B), G, false, dalpha);
+    bl_mscal(to, q.type, q.m, q.n, 'C', alpha, G);
+}
