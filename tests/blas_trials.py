@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 from covering import covering
 from memory_guard import Pen, bits, spoil
-from oracles import ARGUMENTS, Memory, Step, assert_close, extended, moduli, modulus
+from oracles import ARGUMENTS, ROUTINES, Call, Memory, Step, assert_close, extended, moduli, modulus
 from roads import CBLAS, DTYPE, FORTRAN, LEVEL1, OPERANDS, SCALARS, WITH_LENGTHS, Road, place
 from tracing import Traced
 
@@ -74,11 +74,25 @@ def plain(family: str, letter: str, flags: dict[str, str], dims: dict[str, int],
     return step | changes
 
 
-def reached(step: Step, memory_dtype: Any) -> dict[str, np.ndarray]:
-    """The elements that each operand names, read or not, in its shape."""
-    memory = {place_of(step[a])[0]: np.ones(ROOM, memory_dtype) for a in (*OPERANDS, *SCALARS) if is_named(step.get(a))}
-    call = Traced(step, memory).call
-    return {key: view.index for key, view in call.views.items()}
+def shapes(step: Step) -> dict[str, tuple[int, ...]]:
+    """Of each operand as the program sees it, rows and columns whatever the layout."""
+    memory = {
+        place_of(step[a])[0]: np.zeros(ROOM, np.clongdouble) for a in (*OPERANDS, *SCALARS) if is_named(step.get(a))
+    }
+    tight = {a: (1 if a.startswith("inc") else 2 * LARGE) for a in step if a.startswith(("inc", "ld"))}
+    call = Call({**step, **tight}, memory)
+    ROUTINES[call.family](call)
+    return {key: view.index.shape for key, view in call.views.items()}
+
+
+def elements_of(step: Step, key: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The elements that an operand names, read or not, in its shape."""
+    first = place_of(step[key])[1]
+    if len(shape) == 1:
+        inc = step["inc" + key]
+        return first + inc * np.arange(shape[0]) - min(0, inc) * max(0, shape[0] - 1)
+    along = (step["ld" + key], 1) if step.get("layout") == "row" else (1, step["ld" + key])
+    return first + along[0] * np.arange(shape[0])[:, None] + along[1] * np.arange(shape[1])
 
 
 def is_named(value: object) -> bool:
@@ -88,6 +102,9 @@ def is_named(value: object) -> bool:
 def place_of(text: str) -> tuple[str, int]:
     name, _, index = text.rstrip("]").partition("[")
     return name, int(index or 0)
+
+
+_needed: dict[Any, frozenset[str]] = {}  # operands, by all that decides it
 
 
 # ---------------------------------------------------------------- what is drawn for a case
@@ -111,8 +128,7 @@ def parameters(family: str, letter: str) -> dict[str, list[Any]]:
     out["road"] = ["fortran", "col"] if LEVEL1.fullmatch(letter + family) else ["fortran", "col", "row"]
     out["verify"] = [True, False]
     out["annotated"] = ["whole", "as operands"]
-    # what unseen code changes: what no derivative depends on, or what one does
-    out["changed"] = ["nothing", "untouched", "unneeded", "touched", "needed"]
+    out["changed"] = ["nothing", "what no derivative needs", "what one needs"]  # by unseen code
     return out
 
 
@@ -154,7 +170,6 @@ class Trial:
         self.dtype = np.dtype(DTYPE[self.letter])
         self.wide = np.clongdouble if self.letter in "cz" else np.longdouble
         self.step, self.road = self.planned()
-        self.at = reached(self.step, self.wide)
 
     def planned(self) -> tuple[Step, Road]:
         """The call and its road; the activity of buffers goes to `self.activity`."""
@@ -182,17 +197,11 @@ class Trial:
                 self.activity[name] = "dup" if row[f"{scalar} is"] == "dup" else rng.choice(["const", "none"])
         if row["road"] == "row":
             step = {"call": step["call"], "layout": "row"} | step
+        found = shapes(step)
         for ld in names(self.family, "ld"):
-            step[ld] = self.leading(step, ld) + row[ld]
+            step[ld] = max(1, found[ld[2:]][step.get("layout") == "row"]) + row[ld]
+        self.at = {key: elements_of(step, key, shape) for key, shape in found.items()}
         return step, road
-
-    def leading(self, step: Step, ld: str) -> int:
-        """The least leading dimension: how far the operand goes along its columns, or row-major rows."""
-        memory = {
-            place_of(step[a])[0]: np.ones(ROOM, self.wide) for a in (*OPERANDS, *SCALARS) if is_named(step.get(a))
-        }
-        shape = Traced({**step, **dict.fromkeys(names(self.family, "ld"), 50)}, memory).call.views[ld[2:]].index.shape
-        return max(1, shape[1] if step.get("layout") == "row" else shape[0])
 
     # ---- memory, and what the call does with it
 
@@ -212,8 +221,11 @@ class Trial:
             clean[n][:] = value
         self.active = {n for n, kind in self.activity.items() if kind == "dup"}
         self.trace = Traced(self.step, extended(clean), self.active & self.passed.keys())
-        self.plain_writes = self.elements(Traced(self.step, extended(clean)).call.writes.values())
-        call = self.trace.call
+        call = plain_call = self.trace.call
+        if self.active & self.passed.keys():
+            plain_call = Call(self.step, extended(clean))
+            ROUTINES[plain_call.family](plain_call)
+        self.plain_writes = self.elements(plain_call.writes.values())
         self.scalars = {
             s: (name, i)
             for s, (name, i) in ((s, place_of(self.step[s])) for s in names(self.family, "scalars") if s in call.reads)
@@ -224,7 +236,7 @@ class Trial:
         self.touched = self.result | self.elements(self.reads.values()) | set(self.scalars.values())
         self.tape_active = bool(self.scalars) or any(n in self.active for n, _ in self.elements(self.reads.values()))
 
-        self.pen = Pen()
+        self.pen = Pen(-(-sum(2 * (size * self.dtype.itemsize + 128) for size in sizes.values()) // 8) * 8)
         self.memory, self.shadow = {}, {}
         for n, size in sizes.items():
             x = self.memory[n] = self.pen.memory(self.dtype, size)
@@ -262,19 +274,22 @@ class Trial:
     @cached_property
     def needs(self) -> set[Element]:
         """The elements whose values the adjoint uses: operands that change it when they change."""
+        with_shadow = frozenset(key for key, cells in self.reads.items() if any(n in self.active for n, _ in cells))
+        there = frozenset(key for key, cells in self.reads.items() if cells)
+        diag, zeros = self.flags.get("diag"), tuple(self.row.get(s) == 0 for s in SCALARS)
+        alike = self.family, diag, zeros, with_shadow, there, frozenset(self.scalars), self.row.get("inputs")
+        if alike not in _needed:
+            _needed[alike] = frozenset(key for key in there if self.adjoint_changes_with(key))
+        return self.elements(self.reads[key] for key in _needed[alike])
+
+    def adjoint_changes_with(self, key: str) -> bool:
         start = {n: x.value for n, x in self.trace.start.items()}
         seeds = {n: self.numbers(x.size).astype(self.wide) for n, x in start.items()}
-        moving = self.active & self.passed.keys()
-        usual = self.trace.pull(seeds)
-        out: set[Element] = set()
-        for cells in self.reads.values():
-            moved = {n: x.copy() for n, x in start.items()}
-            for n, i in cells:
-                moved[n][i] = self.numbers(1)[0]
-            other = Traced(self.step, moved, moving).pull(seeds) if cells else usual
-            if any((other[n] != usual[n]).any() for n in self.active):
-                out |= cells
-        return out
+        moved = {n: x.copy() for n, x in start.items()}
+        for n, i in self.reads[key]:
+            moved[n][i] = self.numbers(1)[0]
+        one, other = self.trace.pull(seeds), Traced(self.step, moved, self.active & self.passed.keys()).pull(seeds)
+        return any((one[n] != other[n]).any() for n in self.active)
 
     # ---- the call under a tape
 
@@ -347,15 +362,20 @@ class Trial:
             tape.close()
             return
         self.check_listing(tape)
-        self.check_shadows()
+        seeds = {n: np.zeros_like(x) for n, x in self.before.items()} | self.seeds
+        derivative = "push" if self.mode is Forward else "pull"
+        want = getattr(self.trace, derivative)(extended(seeds))
+        bound = getattr(self.bound, derivative)(moduli(seeds))
+        self.check_shadows(want, bound)
         if self.mode is Reverse:  # again, with other seeds
             for n, x in self.shadow.items():
                 mine = self.only(n, self.touched)
                 with np.errstate(invalid="ignore"):
                     self.seeds[n][mine] *= -2
+                    want[n], bound[n] = -2 * want[n], 2 * bound[n]
                 x[:] = self.seeds[n]
             tape.reverse()
-            self.check_shadows()
+            self.check_shadows(want, bound)
             self.same(self.memory, undisturbed, "reverse() wrote to memory")
         self.pen.check()
         tape.close()
@@ -377,19 +397,18 @@ class Trial:
         everything = {(n, i) for n, x in self.memory.items() for i in range(x.size)}
         free = (everything - self.touched) | {e for e in everything if self.activity[e[0]] == "none"}
         declared = sorted(self.touched - free)
-        if kind == "untouched":
-            return "at once", free, None
-        if kind == "touched" and self.row["verify"]:
-            found = [e for e in declared if e[0] in self.active]
-            return ("at once", {found[self.rng.integers(len(found))]}, "UnseenWriteError") if found else None
-        if self.mode is Forward:
+        used = kind == "what one needs"
+        if kind == "nothing" or (used and not self.row["verify"]):
             return None
-        if kind == "unneeded":
-            return "later", (everything - self.needs) | free | self.plain_writes, None
-        if kind == "needed" and self.row["verify"]:
-            found = sorted(self.needs - free - self.plain_writes)
-            return ("later", {found[self.rng.integers(len(found))]}, "UnseenWriteError") if found else None
-        return None
+        at_once = self.mode is Forward or self.rng.random() < 0.5
+        if not used:
+            dead = set() if at_once else everything - self.needs | self.plain_writes
+            return "at once" if at_once else "later", free | dead, None
+        found = [e for e in declared if e[0] in self.active] if at_once else self.needs - free - self.plain_writes
+        if not found:
+            return None
+        chosen = sorted(found)[self.rng.integers(len(found))]
+        return "at once" if at_once else "later", {chosen}, "UnseenWriteError"
 
     # ---- what must hold
 
@@ -424,12 +443,7 @@ class Trial:
             saved = self.dtype.itemsize * len(self.needs & self.plain_writes | vanish)
         assert tape.saved_bytes == call.saved_bytes == saved, f"{tape.saved_bytes} bytes saved, not {saved}"
 
-    def check_shadows(self) -> None:
-        zeros = {n: np.zeros_like(x) for n, x in self.before.items()}
-        seeds = {**zeros, **self.seeds}
-        derivative = "push" if self.mode is Forward else "pull"
-        want = getattr(self.trace, derivative)(extended(seeds))
-        bound = getattr(self.bound, derivative)(moduli(seeds))
+    def check_shadows(self, want: Memory, bound: Memory) -> None:
         for n, got in self.shadow.items():
             mine = self.only(n, self.result if self.mode is Forward else self.touched)
             rest = np.setdiff1d(np.arange(got.size), mine)
