@@ -269,8 +269,8 @@ def axpy(c):
 
 def scal(c):
     n, alpha = c.args["n"], c.scalar("alpha")
+    x = c.vector("x", n)
     if n > 0 and c.args["incx"] > 0:  # other increments: the reference returns at once
-        x = c.vector("x", n)
         x.set(alpha * x.get())
 
 
