@@ -26,6 +26,7 @@ ROOM = 4096  # elements of the buffers in which a call is tried out
 LARGE = 33  # beyond the blocks of kernels that OpenBLAS has for small matrices
 
 
+@cache
 def names(family: str, kind: str) -> list[str]:
     """Of the arguments that are flags, dimensions, scalars, operands; leading dimensions or increments."""
     flags = [a for a in ARGUMENTS[family].split() if a in LETTERS or a.startswith("trans")]

@@ -20,9 +20,10 @@ _order = count()
 def _fit(x: np.ndarray, like: np.ndarray) -> np.ndarray:
     """What a gradient is to something that was broadcast to its shape, and perhaps made complex."""
     x = np.asarray(x)
-    x = x.sum(axis=tuple(range(x.ndim - like.ndim)))
-    x = x.sum(axis=tuple(i for i, n in enumerate(like.shape) if n == 1), keepdims=True) if like.ndim else x
-    return x if np.iscomplexobj(like) else x.real
+    if x.shape != like.shape:
+        x = x.sum(axis=tuple(range(x.ndim - like.ndim)))
+        x = x.sum(axis=tuple(i for i, n in enumerate(like.shape) if n == 1), keepdims=True) if like.ndim else x
+    return x if like.dtype.kind == "c" else x.real
 
 
 def _times(factor: np.ndarray, x: np.ndarray) -> np.ndarray:
