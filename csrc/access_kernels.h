@@ -10,7 +10,6 @@ enum { MAXPBY_A, MAXPBY_C };
 enum { MCONJ_A, MCONJ_C };
 enum { MDOT_A, MDOT_B, MDOT_CELL };
 enum { VAXPBY_X, VAXPBY_Y };
-enum { VMUL_X, VMUL_Z, VMUL_Y };
 enum { MSCAL_BETA };
 enum { MAXPBY_ALPHA, MAXPBY_BETA };
 
@@ -141,32 +140,6 @@ static inline unsigned vaxpby_needs(const bl_call *c, unsigned active)
 static inline size_t vaxpby_workspace(const bl_call *c, unsigned active)
 {
     return vaxpby_needs(c, active) & BL_OPERAND(VAXPBY_X) ? bl_room(c->dim[0], c->size) : 0;
-}
-
-static inline void vmul_access(const bl_call *c, bl_access *a)
-{
-    const bool empty = c->dim[0] <= 0;
-    *a = (bl_access){.scalars = empty ? 0 : a->scalars};
-    if (empty)
-        return;
-    a->read = BL_OPERAND(VMUL_X) | BL_OPERAND(VMUL_Z) | BL_OPERAND(VMUL_Y);
-    a->write = a->result = BL_OPERAND(VMUL_Y);
-}
-
-static inline unsigned vmul_needs(const bl_call *c, unsigned active)
-{
-    unsigned needs = 0;
-    if (active & (BL_SCALAR(MAXPBY_ALPHA) | BL_OPERAND(VMUL_Z)))
-        needs |= BL_OPERAND(VMUL_X);
-    if (active & (BL_SCALAR(MAXPBY_ALPHA) | BL_OPERAND(VMUL_X)))
-        needs |= BL_OPERAND(VMUL_Z);
-    return c->dim[0] <= 0 ? 0 : needs;
-}
-
-/* For the product of an active alpha. */
-static inline size_t vmul_workspace(const bl_call *c, unsigned active)
-{
-    return c->dim[0] > 0 && (active & BL_SCALAR(MAXPBY_ALPHA)) ? bl_room(c->dim[0], c->size) : 0;
 }
 
 static inline void vdot_access(const bl_call *c, bl_access *a)

@@ -145,10 +145,11 @@ static inline unsigned syr_needs(const bl_call *c, unsigned active)
     return c->dim[0] > 0 && (to_x || (active & BL_SCALAR(LEVEL2_ALPHA))) ? BL_OPERAND(SYR_X) : 0;
 }
 
-/* The product of an active alpha. */
+/* The diagonal of A's shadow, and the product of an active alpha. */
 static inline size_t syr_workspace(const bl_call *c, unsigned active)
 {
-    return active & BL_SCALAR(LEVEL2_ALPHA) ? bl_room(c->dim[0], c->size) : 0;
+    const unsigned products = BL_OPERAND(SYR2_X) | BL_OPERAND(SYR2_Y) | BL_SCALAR(LEVEL2_ALPHA);
+    return c->dim[0] > 0 && (active & products) ? 2 * bl_room(c->dim[0], c->size) : 0;
 }
 
 static inline void syr2_access(const bl_call *c, bl_access *a)

@@ -111,21 +111,6 @@ void bl_vdot(const bl_path *to, int type, int64_t n, bl_matrix x, bl_matrix y, b
     bl_made_pass(to, &call);
 }
 
-void bl_vmul(const bl_path *to, int type, int64_t n, char conjalpha, bl_scalar alpha, char conjx, bl_matrix x,
-             bl_matrix z, bl_matrix y)
-{
-    bl_call call;
-    bl_made_begin(&call, to, BL_VMUL, type);
-    call.flag[0] = conjugation(type, conjalpha);
-    call.flag[1] = conjugation(type, conjx);
-    call.dim[0] = n;
-    call.scalar[0] = alpha;
-    call.operand[0] = operand(x);
-    call.operand[1] = operand(z);
-    call.operand[2] = operand(y);
-    bl_made_pass(to, &call);
-}
-
 bl_complex bl_load(int type, const void *p)
 {
     switch (type) {

@@ -58,9 +58,6 @@ void bl_tdot(const bl_path *to, int type, char uplo, int64_t m, int64_t n, bl_ma
 /* Vectors are matrices whose leading dimension is the increment. y <- op(alpha) op(x) + op(beta) y */
 void bl_vaxpby(const bl_path *to, int type, int64_t n, char conjalpha, bl_scalar alpha, char conjx, bl_matrix x,
                char conjbeta, bl_scalar beta, bl_matrix y);
-/* y <- op(alpha) op(x) z + y, number by number */
-void bl_vmul(const bl_path *to, int type, int64_t n, char conjalpha, bl_scalar alpha, char conjx, bl_matrix x,
-             bl_matrix z, bl_matrix y);
 /* *cell += sum conj(x) y, or its conjugate */
 void bl_vdot(const bl_path *to, int type, int64_t n, bl_matrix x, bl_matrix y, bool conjugate, void *cell);
 

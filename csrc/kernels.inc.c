@@ -76,19 +76,6 @@ static void NAME(vaxpby)(int64_t n, T alpha, bool conjugate, const T *x, int64_t
     }
 }
 
-/* y <- alpha op(x) z + y, number by number */
-static void NAME(vmul)(int64_t n, T alpha, bool conjugate, const T *x, int64_t incx, const T *z, int64_t incz, T *y,
-                       int64_t incy)
-{
-    x += NAME(origin)(n, incx);
-    z += NAME(origin)(n, incz);
-    y += NAME(origin)(n, incy);
-    for (int64_t i = 0; i < n; i++, x += incx, z += incz, y += incy) {
-        const T product = (conjugate ? CONJ(*x) : *x) * *z;
-        *y += alpha == 1 ? product : alpha * product;
-    }
-}
-
 static T NAME(vdot)(int64_t n, const T *x, int64_t incx, const T *y, int64_t incy)
 {
     T sum = 0;
@@ -133,11 +120,6 @@ static void NAME(run)(const bl_call *c)
     if (c->routine == BL_VAXPBY) {
         NAME(vaxpby)(m, NAME(scalar)(c, 0), c->flag[2] == 'C', p[0].base, p[0].ld, NAME(scalar)(c, 1), p[1].base,
                      p[1].ld);
-        return;
-    }
-    if (c->routine == BL_VMUL) {
-        NAME(vmul)(m, NAME(scalar)(c, 0), c->flag[1] == 'C', p[0].base, p[0].ld, p[1].base, p[1].ld, p[2].base,
-                   p[2].ld);
         return;
     }
     if (c->routine == BL_VDOT) {

@@ -1,5 +1,5 @@
-/* The kernels, which are what rules do to numbers beside BLAS calls. Each is at most multilinear; with G the shadow of
- * C, g that of the cell, op the identity or, for flag 'C', the conjugate, and <x, y> = Re sum conj(x) y (semantics 3):
+/* The kernels, which are what rules do to numbers beside BLAS calls. Each is at most bilinear; with G the shadow of C,
+ * g that of the cell, op the identity or, for flag 'C', the conjugate, and <x, y> = Re sum conj(x) y (semantics 3):
  *
  *   mscal     C = op(beta) C_old
  *   maxpby    C = op(alpha) A + op(beta) C_old
@@ -12,11 +12,6 @@
  *
  *   mdot      c = c_old + op(sum conj(A) B)  dc <- dc + op(sum conj(dA) B) + op(sum conj(A) dB)
  *   adjoint   dA += conj(op(g)) B            dB += op(g) A
- *
- *   vmul      y = op(alpha) op(x) z + y_old, number by number; p = op(x) z
- *   tangent   dy <- dy + op(alpha) (op(dx) z + op(x) dz) + op(dalpha) p
- *   adjoint   dalpha += op(sum conj(p) G)    dz += conj(op(alpha) op(x)) G
- *             dx += conj(op(alpha) z) G, or for a conjugated x  op(alpha) z conj(G)
  *
  *   vaxpby and vdot are the same of vectors, whose increments may be 0 and negative; x is conjugated or not.
  *
@@ -250,44 +245,4 @@ void bl_vdot_adjoint(const bl_site *s)
         bl_vaxpby(&s->path, c->type, n, conjugate(op), g, 'N', y, 'N', BL_ONE, bl_shadow(s, MDOT_A));
     if (s->shadow[MDOT_B])
         bl_vaxpby(&s->path, c->type, n, op, g, 'N', x, 'N', BL_ONE, bl_shadow(s, MDOT_B));
-}
-
-void bl_vmul_tangent(const bl_site *s)
-{
-    const bl_call *c = s->call;
-    const int64_t n = c->dim[0];
-    const char op_alpha = c->flag[0], op_x = c->flag[1];
-    const bl_scalar alpha = bl_given(s, MAXPBY_ALPHA);
-    const bl_matrix x = bl_values(s, VMUL_X), z = bl_values(s, VMUL_Z), dy = bl_shadow(s, VMUL_Y);
-    if (n == 0 || !dy.at)
-        return;
-    if (s->shadow[VMUL_X])
-        bl_vmul(&s->path, c->type, n, op_alpha, alpha, op_x, bl_shadow(s, VMUL_X), z, dy);
-    if (s->shadow[VMUL_Z])
-        bl_vmul(&s->path, c->type, n, op_alpha, alpha, op_x, x, bl_shadow(s, VMUL_Z), dy);
-    if (s->scalar_shadow[MAXPBY_ALPHA])
-        bl_vmul(&s->path, c->type, n, op_alpha, bl_scalar_shadow(s, MAXPBY_ALPHA), op_x, x, z, dy);
-}
-
-void bl_vmul_adjoint(const bl_site *s)
-{
-    const bl_call *c = s->call;
-    const int64_t n = c->dim[0];
-    const char op_alpha = c->flag[0], op_x = c->flag[1];
-    const bl_scalar alpha = bl_given(s, MAXPBY_ALPHA);
-    const bl_matrix x = bl_values(s, VMUL_X), z = bl_values(s, VMUL_Z), G = bl_shadow(s, VMUL_Y);
-    if (n == 0 || !G.at)
-        return;
-    if (s->scalar_shadow[MAXPBY_ALPHA]) {
-        const bl_matrix product = {s->work, 1};
-        bl_vscal(&s->path, c->type, n, 'N', BL_ZERO, product);
-        bl_vmul(&s->path, c->type, n, 'N', BL_ONE, op_x, x, z, product);
-        bl_vdot(&s->path, c->type, n, product, G, op_alpha == 'C', s->scalar_shadow[MAXPBY_ALPHA]);
-    }
-    if (s->shadow[VMUL_Z])
-        bl_vmul(&s->path, c->type, n, conjugate(op_alpha), alpha, conjugate(op_x), x, G, bl_shadow(s, VMUL_Z));
-    if (s->shadow[VMUL_X] && op_x == 'C')
-        bl_vmul(&s->path, c->type, n, op_alpha, alpha, 'C', G, z, bl_shadow(s, VMUL_X));
-    else if (s->shadow[VMUL_X])
-        bl_vmul(&s->path, c->type, n, conjugate(op_alpha), alpha, 'C', z, G, bl_shadow(s, VMUL_X));
 }

@@ -33,6 +33,8 @@
 #include "access_level2.h"
 #include "made.h"
 
+static const bl_scalar half = {{0.5, 0}, NULL}, two = {{2, 0}, NULL};
+
 /* ---- parts that rules share */
 
 static char *pointer(bl_matrix x, int64_t offset, int64_t size) { return (char *)x.at + offset * size; }
@@ -60,27 +62,6 @@ static bl_matrix cleared(const bl_site *s, int64_t n, char *work)
     const bl_matrix x = {work, 1};
     bl_vscal(&s->path, s->call->type, n, 'N', BL_ZERO, x);
     return x;
-}
-
-/* conj(alpha): in a cell if a layer below may have alpha active. */
-static bl_scalar conjugated(const bl_site *s, bl_scalar alpha, char *cell)
-{
-    const int type = s->call->type;
-    if (!bl_is_complex(type))
-        return alpha;
-    if (!alpha.address)
-        return (bl_scalar){bl_conj(alpha.value), NULL};
-    bl_mconj(&s->path, type, 1, 1, (bl_matrix){alpha.address, 1}, (bl_matrix){cell, 1});
-    return bl_scalar_at(type, cell);
-}
-
-/* The way of products with alpha. One by an alpha of 0 is none, whatever its operands hold; but it has a derivative if
- * a layer below has alpha active. */
-static bl_path times(const bl_site *s, bl_scalar alpha)
-{
-    bl_path to = s->path;
-    to.unmade = bl_is_zero(alpha.value);
-    return to;
 }
 
 /* A flag as its type has it. */
@@ -191,16 +172,17 @@ static void gemv_like_tangent(const bl_site *s)
         bl_vscal(&s->path, type, length_y(l), 'N', beta, dy);
 }
 
-/* dA += alpha (G x^T + x G^T) in the triangle. syr2 puts twice the product on the diagonal, which is kept from it. */
+/* dA += alpha (G x^T + x G^T) in the triangle, and half of that on the diagonal. */
 static void add_symmetric(const bl_site *s, linear l, bl_scalar alpha, char *work)
 {
     const int type = s->call->type;
     const bl_path scaled = times(s, alpha);
     const bl_matrix x = bl_values(s, GEMV_X), G = bl_shadow(s, GEMV_Y), dA = bl_shadow(s, GEMV_A);
     const bl_matrix old = copied(s, l.n, 'N', diagonal(dA), work);
+    bl_vscal(&s->path, type, l.n, 'N', BL_ZERO, diagonal(dA));
     bl_syr2(&scaled, type, l.uplo, l.n, alpha, G, x, dA);
-    bl_vaxpby(&s->path, type, l.n, 'N', BL_ONE, 'N', old, 'N', BL_ZERO, diagonal(dA));
-    bl_vmul(&scaled, type, l.n, 'N', alpha, 'N', x, G, diagonal(dA));
+    bl_vscal(&s->path, type, l.n, 'N', half, diagonal(dA));
+    bl_vaxpby(&s->path, type, l.n, 'N', BL_ONE, 'N', old, 'N', BL_ONE, diagonal(dA));
 }
 
 /* dA += a' G x^H and so on. `turned` is a'. */
@@ -241,7 +223,7 @@ static void gemv_like_adjoint(const bl_site *s)
     char *work = s->work;
     bl_scalar turned = alpha;
     if (products && (s->shadow[GEMV_A] || s->shadow[GEMV_X])) {
-        turned = conjugated(s, alpha, work);
+        turned = conjugated(s, type, alpha, work);
         work += bl_room(1, s->call->size);
     }
     if (dalpha || (products && s->shadow[GEMV_X])) {
@@ -317,7 +299,7 @@ static void ger_adjoint(const bl_site *s)
     char *work = s->work;
     bl_scalar turned = alpha;
     if (products && (s->shadow[GER_X] || s->shadow[GER_Y])) {
-        turned = conjugated(s, alpha, work);
+        turned = conjugated(s, c->type, alpha, work);
         work += bl_room(1, c->size);
     }
     if (op_x == 'C') { /* of p, its conjugate: dx += alpha conj(G) y */
@@ -347,11 +329,41 @@ void bl_gerc_adjoint(const bl_site *s) { ger_adjoint(s); }
 
 /* ---- syr and syr2 */
 
-/* y <- y + alpha S x with S = G + G^T of the triangle. */
-static void add_doubled(const bl_path *way, const bl_call *c, bl_scalar alpha, bl_matrix G, bl_matrix x, bl_matrix y)
+/* G becomes S: its diagonal counts twice. What it was goes to workspace, and back. */
+static bl_matrix double_diagonal(const bl_site *s, bl_matrix G, char *work)
 {
-    bl_symv(way, c->type, c->flag[0], c->dim[0], alpha, G, x, BL_ONE, y);
-    bl_vmul(way, c->type, c->dim[0], 'N', alpha, 'N', diagonal(G), x, y);
+    const int64_t n = s->call->dim[0];
+    const bl_matrix old = copied(s, n, 'N', diagonal(G), work);
+    bl_vscal(&s->path, s->call->type, n, 'N', two, diagonal(G));
+    return old;
+}
+
+static void restore_diagonal(const bl_site *s, bl_matrix old, bl_matrix G)
+{
+    bl_vaxpby(&s->path, s->call->type, s->call->dim[0], 'N', BL_ONE, 'N', old, 'N', BL_ZERO, diagonal(G));
+}
+
+/* What x gets: dx += alpha S z; and dalpha += share x^T S z, share being 1 or a half. */
+static void add_symmetric_product(const bl_site *s, int x, bl_matrix S, bl_matrix z, bl_scalar share, void *dalpha,
+                                  char *work)
+{
+    const bl_call *c = s->call;
+    const int64_t n = c->dim[0];
+    const bl_scalar alpha = bl_given(s, LEVEL2_ALPHA);
+    const bl_path scaled = times(s, alpha);
+    const bool to_x = s->shadow[x] && !bl_always_zero(alpha);
+    if (!dalpha) {
+        if (to_x)
+            bl_symv(&scaled, c->type, c->flag[0], n, alpha, S, z, BL_ONE, bl_shadow(s, x));
+        return;
+    }
+    const bl_matrix product = cleared(s, n, work);
+    bl_symv(&s->path, c->type, c->flag[0], n, share, S, z, BL_ONE, product);
+    bl_vdot(&s->path, c->type, n, bl_values(s, x), product, false, dalpha);
+    if (!bl_always_one(share))
+        bl_vscal(&s->path, c->type, n, 'N', two, product);
+    if (to_x)
+        bl_vaxpby(&scaled, c->type, n, 'N', alpha, 'N', product, 'N', BL_ONE, bl_shadow(s, x));
 }
 
 void bl_syr_tangent(const bl_site *s)
@@ -371,24 +383,14 @@ void bl_syr_tangent(const bl_site *s)
 void bl_syr_adjoint(const bl_site *s)
 {
     const bl_call *c = s->call;
-    const int64_t n = c->dim[0];
-    const bl_scalar alpha = bl_given(s, LEVEL2_ALPHA), half = {{0.5, 0}, NULL}, two = {{2, 0}, NULL};
-    const bl_path scaled = times(s, alpha);
     const bl_matrix x = bl_values(s, SYR_X), G = bl_shadow(s, SYR_A);
-    const bool to_x = s->shadow[SYR_X] && !bl_always_zero(alpha);
-    if (n == 0 || !G.at)
+    const bool to_x = s->shadow[SYR_X] && !bl_always_zero(bl_given(s, LEVEL2_ALPHA));
+    void *dalpha = s->scalar_shadow[LEVEL2_ALPHA];
+    if (c->dim[0] == 0 || !G.at || (!to_x && !dalpha))
         return;
-    if (s->scalar_shadow[LEVEL2_ALPHA]) {
-        const bl_matrix product = cleared(s, n, s->work);
-        add_doubled(&s->path, c, half, G, x, product);
-        bl_vdot(&s->path, c->type, n, x, product, false, s->scalar_shadow[LEVEL2_ALPHA]);
-        if (to_x) {
-            bl_vscal(&s->path, c->type, n, 'N', two, product);
-            bl_vaxpby(&scaled, c->type, n, 'N', alpha, 'N', product, 'N', BL_ONE, bl_shadow(s, SYR_X));
-        }
-    } else if (to_x) {
-        add_doubled(&scaled, c, alpha, G, x, bl_shadow(s, SYR_X));
-    }
+    const bl_matrix old = double_diagonal(s, G, s->work);
+    add_symmetric_product(s, SYR_X, G, x, half, dalpha, s->work + bl_room(c->dim[0], c->size));
+    restore_diagonal(s, old, G);
 }
 
 void bl_syr2_tangent(const bl_site *s)
@@ -410,24 +412,15 @@ void bl_syr2_tangent(const bl_site *s)
 void bl_syr2_adjoint(const bl_site *s)
 {
     const bl_call *c = s->call;
-    const int64_t n = c->dim[0];
-    const bl_scalar alpha = bl_given(s, LEVEL2_ALPHA);
-    const bl_path scaled = times(s, alpha);
     const bl_matrix x = bl_values(s, SYR2_X), y = bl_values(s, SYR2_Y), G = bl_shadow(s, SYR2_A);
-    const bool products = !bl_always_zero(alpha), to_x = products && s->shadow[SYR2_X];
-    if (n == 0 || !G.at)
+    const bool products = !bl_always_zero(bl_given(s, LEVEL2_ALPHA));
+    void *dalpha = s->scalar_shadow[LEVEL2_ALPHA];
+    if (c->dim[0] == 0 || !G.at || (!dalpha && !(products && (s->shadow[SYR2_X] || s->shadow[SYR2_Y]))))
         return;
-    if (s->scalar_shadow[LEVEL2_ALPHA]) {
-        const bl_matrix product = cleared(s, n, s->work);
-        add_doubled(&s->path, c, BL_ONE, G, y, product);
-        bl_vdot(&s->path, c->type, n, x, product, false, s->scalar_shadow[LEVEL2_ALPHA]);
-        if (to_x)
-            bl_vaxpby(&scaled, c->type, n, 'N', alpha, 'N', product, 'N', BL_ONE, bl_shadow(s, SYR2_X));
-    } else if (to_x) {
-        add_doubled(&scaled, c, alpha, G, y, bl_shadow(s, SYR2_X));
-    }
-    if (products && s->shadow[SYR2_Y])
-        add_doubled(&scaled, c, alpha, G, x, bl_shadow(s, SYR2_Y));
+    const bl_matrix old = double_diagonal(s, G, s->work);
+    add_symmetric_product(s, SYR2_X, G, y, BL_ONE, dalpha, s->work + bl_room(c->dim[0], c->size));
+    add_symmetric_product(s, SYR2_Y, G, x, BL_ONE, NULL, NULL);
+    restore_diagonal(s, old, G);
 }
 
 /* ---- trmv */
