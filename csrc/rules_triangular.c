@@ -189,20 +189,18 @@ void bl_trmm_adjoint(const bl_site *s)
     void *dalpha = s->scalar_shadow[ALPHA];
     if (q.m == 0 || q.n == 0 || !G.at)
         return;
-    if (bl_always_zero(alpha) && !dalpha) {
-        bl_mscal(to, q.type, q.m, q.n, 'N', BL_ZERO, G);
-        return;
-    }
     char *work = s->work + bl_room(1, s->call->size);
     const bl_scalar turned = conjugated(s, q.type, alpha, s->work);
     if (s->shadow[A] && !bl_always_zero(alpha))
         trmm_to_a(s, &q, alpha, turned, work);
-    if (!dalpha && !is_apart(alpha)) {
+    if (!dalpha && (bl_always_zero(alpha) || !(s->active & BL_OPERAND(B)))) {
+        bl_mscal(to, q.type, q.m, q.n, 'N', BL_ZERO, G);
+    } else if (!dalpha && !is_apart(alpha)) {
         trmm_to_b(s, &q, alpha, turned, work);
-        return;
+    } else {
+        trmm_to_b(s, &q, BL_ONE, BL_ONE, work);
+        if (dalpha)
+            bl_mdot(to, q.type, q.m, q.n, bl_values(s, B), G, false, dalpha);
+        bl_mscal(to, q.type, q.m, q.n, 'C', alpha, G);
     }
-    trmm_to_b(s, &q, BL_ONE, BL_ONE, work);
-    if (dalpha)
-        bl_mdot(to, q.type, q.m, q.n, bl_values(s, B), G, false, dalpha);
-    bl_mscal(to, q.type, q.m, q.n, 'C', alpha, G);
 }
