@@ -106,6 +106,15 @@ static inline size_t gemm_workspace(const bl_call *c, unsigned active)
     return cell + product + (for_a > for_b ? for_a : for_b);
 }
 
+/* Up to this order the triangle of a product is cut out of its square. */
+enum { LEAF = 64 };
+
+static inline size_t leaf_room(int64_t order, int64_t size)
+{
+    const int64_t n = order < LEAF ? order : LEAF;
+    return bl_room(n * n, size);
+}
+
 /* ---- symm */
 
 typedef struct symm {
@@ -131,8 +140,8 @@ static inline unsigned symm_needs(const bl_call *c, unsigned active)
     return update_needs(c, active, symm_is_empty(c), true);
 }
 
-/* Bytes for the product that goes to B, with the conjugate of C's shadow; or for the triangle that goes to A, with the
- * conjugate of B. */
+/* Bytes for the product that goes to B, with the conjugate of C's shadow; or for what goes to A: a diagonal block, a
+ * cell with conj(alpha), the conjugate of B. */
 static inline size_t symm_workspace(const bl_call *c, unsigned active)
 {
     if (!(symm_needs(c, active) & (BL_OPERAND(A) | BL_OPERAND(B))))
@@ -142,7 +151,7 @@ static inline size_t symm_workspace(const bl_call *c, unsigned active)
     const bool z = bl_is_complex(c->type);
     const size_t matrix = bl_room(q.m * q.n, size), alpha = active & BL_SCALAR(ALPHA);
     const size_t to_b = z && (alpha || (active & BL_OPERAND(B))) ? 2 * matrix : alpha ? matrix : 0;
-    const size_t to_a = active & BL_OPERAND(A) ? bl_room(q.order * q.order, size) + (z ? matrix : 0) : 0;
+    const size_t to_a = active & BL_OPERAND(A) ? leaf_room(q.order, size) + (z ? bl_room(1, size) + matrix : 0) : 0;
     return to_a > to_b ? to_a : to_b;
 }
 
@@ -210,8 +219,6 @@ static inline size_t syr2k_workspace(const bl_call *c, unsigned active)
 
 /* ---- trmm */
 
-enum { LEAF = 64 }; /* order up to which the triangle of a product is cut out of its square */
-
 typedef struct trmm {
     int type;
     char side, uplo, trans, diag; /* trans in real types: N or T only */
@@ -265,8 +272,8 @@ static inline size_t trmm_workspace(const bl_call *c, unsigned active)
 {
     if (trmm_is_empty(c) || !(has_products(c, active) || (active & BL_SCALAR(ALPHA))))
         return 0;
-    const int64_t size = bl_element_size(c->type), order = read_trmm(c).order, leaf = order < LEAF ? order : LEAF;
-    return bl_room(1, size) + bl_room(leaf * leaf, size) + bl_room(c->dim[0] * c->dim[1], size);
+    const int64_t size = bl_element_size(c->type);
+    return bl_room(1, size) + leaf_room(read_trmm(c).order, size) + bl_room(c->dim[0] * c->dim[1], size);
 }
 
 #endif

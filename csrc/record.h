@@ -19,7 +19,7 @@
 typedef struct bl_record {
     uint8_t routine, type;
     char flag[BL_MAX_FLAGS];
-    uint8_t active : 1, wide : 1, shadowed : 3; /* shadowed: operands with a shadow */
+    uint8_t active : 1, wide : 1, shadowed : 3, had : 3; /* operands with a shadow; those that had it before the call */
     uint8_t read : 3, write : 3;
     uint8_t row_major,
         assumed; /* assumed: operands taken for constant; whole bytes, which are set without being read */
@@ -57,10 +57,10 @@ typedef struct bl_plan {
     bool timed;       /* long enough for two clock readings */
     bool extra;       /* a record needs more than fits (bl_extra) */
 
-    unsigned shadowed; /* operands with a shadow: what the rest is for */
-    unsigned active;   /* operands and scalars with a shadow that are read */
-    unsigned needs;    /* operands whose values the adjoint needs */
-    bool after;        /* there is something to do after the call */
+    unsigned shadowed, had; /* operands with a shadow, and before the call: what the rest is for */
+    unsigned active;        /* operands and scalars with a shadow that are read */
+    unsigned needs;         /* operands whose values the adjoint needs */
+    bool after;             /* there is something to do after the call */
 
     const void *noted_at; /* where its last output was noted as a whole value (copies.h), which number it has */
     uint32_t noted;

@@ -87,11 +87,12 @@ static void replay_call(blasad_tape *t, const bl_record *r, bl_site *site)
     bl_unpack(t, r, &c);
     if (!(r->shadowed & r->write))
         return;
-    unsigned active = r->read & r->shadowed;
+    unsigned active = r->read & r->had;
     for (int i = 0; x && i < bl_routine_table[r->routine]->n_scalars; i++)
         active |= (x->scalar_place[i] ? BL_SCALAR(i) : 0) | (x->cell[i] ? BL_OUTER(i) : 0);
     char *work = bl_site_values(t, &site->path, r, &c, bl_rules[c.routine]->needs(&c, active), t->work);
     site->call = &c;
+    site->active = active;
     for (int k = 0; k < bl_batch(t); k++) {
         bl_site_shadows(t, r, k, site, work);
         bl_rules[c.routine]->adjoint(site);

@@ -5,6 +5,31 @@
 #include "access_level3.h"
 #include "made.h"
 
+/* The diagonal as a matrix of one row. */
+static inline bl_matrix diagonal_of(bl_matrix x) { return (bl_matrix){x.at, x.ld + 1}; }
+
+/* The strict triangle as one of an order less. */
+static inline bl_matrix beside_diagonal(bl_matrix x, char uplo, int64_t size)
+{
+    return (bl_matrix){(char *)x.at + (uplo == 'U' ? x.ld : 1) * size, x.ld};
+}
+
+/* A triangle of out += alpha op(X) op(Y), the diagonal excluded if that is 'U'. `symmetric`: what the square adds to a
+ * symmetric matrix of which one triangle is stored, that is op(X) op(Y) + its transpose, with half the diagonal; the
+ * ops are then N and T, or T and N. */
+typedef struct bl_triangular_product {
+    const bl_path *made, *scaled; /* the way of products without alpha and with it */
+    int type;
+    char uplo, diag, op_x, op_y, conjalpha;
+    bool symmetric;
+    int64_t inner, size;
+    bl_scalar alpha, factor; /* factor: alpha, or its conjugate if conjalpha says so */
+    bl_matrix x, y, out;
+    char *work; /* for a square of order LEAF, or n if that is less */
+} bl_triangular_product;
+
+void bl_add_triangle(const bl_triangular_product *p, int64_t n);
+
 /* C <- alpha product(A, B) + beta C, of all of an m x n matrix or of a triangle. */
 typedef struct update {
     /* For what has no operand B the product of A by itself, or its derivative: that of A and a tangent of A. */

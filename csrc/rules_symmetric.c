@@ -24,9 +24,6 @@
 
 static const bl_scalar half = {{0.5, 0}, NULL}, two = {{2, 0}, NULL};
 
-/* As a matrix of one row. */
-static bl_matrix diagonal_of(bl_matrix x) { return (bl_matrix){x.at, x.ld + 1}; }
-
 /* ---- symm */
 
 static void symm_product(const bl_path *to, const bl_call *c, bl_scalar alpha, bl_matrix a, bl_matrix b, bl_scalar beta,
@@ -77,21 +74,39 @@ static void symm_to_b(const bl_site *s, bool to_b)
 
 static void symm_to_a(const bl_site *s)
 {
-    const bl_path *to = &s->path;
     const symm q = read_symm(s->call);
+    const int64_t size = s->call->size;
     const bl_scalar alpha = bl_given(s, ALPHA);
     const bl_path scaled = times(s, alpha);
     const bool left = q.side == 'L';
-    const bl_matrix sum = bl_work_matrix(s->work, q.order);
+    const bl_matrix G = bl_shadow(s, C);
     bl_matrix b = bl_values(s, B);
+    char *cell = s->work + leaf_room(q.order, size);
     if (bl_is_complex(q.type)) {
-        const bl_matrix copy = bl_work_matrix(s->work + bl_room(q.order * q.order, s->call->size), q.m);
-        bl_mconj(to, q.type, q.m, q.n, b, copy);
+        const bl_matrix copy = bl_work_matrix(cell + bl_room(1, size), q.m);
+        bl_mconj(&s->path, q.type, q.m, q.n, b, copy);
         b = copy;
     }
-    bl_syr2k(to, q.type, q.uplo, left ? 'N' : 'T', q.order, left ? q.n : q.m, BL_ONE, bl_shadow(s, C), b, BL_ZERO, sum);
-    bl_mscal(to, q.type, 1, q.order, 'N', half, diagonal_of(sum));
-    bl_taxpby(&scaled, q.type, q.uplo, q.order, q.order, 'C', alpha, sum, 'N', BL_ONE, bl_shadow(s, A));
+    const bl_triangular_product p = {
+        .made = &s->path,
+        .scaled = &scaled,
+        .type = q.type,
+        .uplo = q.uplo,
+        .diag = 'N',
+        .op_x = left ? 'N' : 'T',
+        .op_y = left ? 'T' : 'N',
+        .conjalpha = 'C',
+        .symmetric = true,
+        .inner = left ? q.n : q.m,
+        .size = size,
+        .alpha = alpha,
+        .factor = conjugated(s, q.type, alpha, cell),
+        .x = left ? G : b,
+        .y = left ? b : G,
+        .out = bl_shadow(s, A),
+        .work = s->work,
+    };
+    bl_add_triangle(&p, q.order);
 }
 
 void bl_symm_adjoint(const bl_site *s)

@@ -19,12 +19,6 @@ static void product_by_triangle(const bl_path *to, const trmm *q, bl_scalar alph
  */
 static bool is_apart(bl_scalar alpha) { return alpha.address && bl_is_zero(alpha.value); }
 
-/* From a matrix to its strict triangle. */
-static bl_matrix beside_diagonal(bl_matrix x, char uplo, int64_t size)
-{
-    return (bl_matrix){(char *)x.at + (uplo == 'U' ? x.ld : 1) * size, x.ld};
-}
-
 /* dB += alpha op(dA) B_old */
 static void add_tangent_of_triangle(const bl_site *s, const trmm *q, bl_scalar alpha)
 {
@@ -71,60 +65,7 @@ void bl_trmm_tangent(const bl_site *s)
     }
 }
 
-/* ---- the triangle of a product */
-
-/* The triangle of out += alpha op(X) op(Y), where op(X) has as many rows, and op(Y) as many columns, as out. */
-typedef struct triangular_product {
-    const bl_path *made, *scaled; /* the way of products without alpha and with it */
-    int type;
-    char uplo, diag, op_x, op_y, conjalpha;
-    int64_t inner, size;
-    bl_scalar alpha, factor; /* factor: alpha, or its conjugate if conjalpha says so */
-    bl_matrix x, y, out;
-    char *work;
-} triangular_product;
-
-/* From row i of op(X), or column i of op(Y). */
-static bl_matrix from(bl_matrix x, bool rows, int64_t i, int64_t size)
-{
-    return (bl_matrix){(char *)x.at + (rows ? i : i * x.ld) * size, x.ld};
-}
-
-/* The block of rows i.. and columns j.. */
-static void make_block(const triangular_product *p, const bl_path *to, int64_t i, int64_t j, int64_t rows, int64_t cols,
-                       bl_scalar alpha, bl_scalar beta, bl_matrix out)
-{
-    bl_gemm(to, p->type, p->op_x, p->op_y, rows, cols, p->inner, alpha, from(p->x, p->op_x == 'N', i, p->size),
-            from(p->y, p->op_y != 'N', j, p->size), beta, out);
-}
-
-static bl_matrix block_of(const triangular_product *p, int64_t i, int64_t j)
-{
-    return (bl_matrix){(char *)p->out.at + (i + j * p->out.ld) * p->size, p->out.ld};
-}
-
-/* The diagonal block of order n at i: by halves, of which the rectangle between them is made in place. */
-static void add_triangle(const triangular_product *p, int64_t i, int64_t n)
-{
-    if (n > LEAF) {
-        const int64_t first = (n / 2 + LEAF - 1) / LEAF * LEAF, middle = i + first, rest = n - first;
-        add_triangle(p, i, first);
-        if (p->uplo == 'U')
-            make_block(p, p->scaled, i, middle, first, rest, p->factor, BL_ONE, block_of(p, i, middle));
-        else
-            make_block(p, p->scaled, middle, i, rest, first, p->factor, BL_ONE, block_of(p, middle, i));
-        add_triangle(p, middle, rest);
-        return;
-    }
-    bl_matrix square = bl_work_matrix(p->work, n), out = block_of(p, i, i);
-    make_block(p, p->made, i, i, n, n, BL_ONE, BL_ZERO, square);
-    if (p->diag == 'U') {
-        square = beside_diagonal(square, p->uplo, p->size);
-        out = beside_diagonal(out, p->uplo, p->size);
-        n--;
-    }
-    bl_taxpby(p->scaled, p->type, p->uplo, n, n, p->conjalpha, p->alpha, square, 'N', BL_ONE, out);
-}
+/* ---- the adjoint */
 
 /* What op(A) = X op(Y) means for A itself: transposed for T, conjugated too for C. */
 static void trmm_to_a(const bl_site *s, const trmm *q, bl_scalar alpha, bl_scalar turned, char *work)
@@ -141,7 +82,7 @@ static void trmm_to_a(const bl_site *s, const trmm *q, bl_scalar alpha, bl_scala
     }
     const char turn = z && q->trans != 'T' ? 'C' : 'T';
     const bool g_first = left != transposed;
-    const triangular_product p = {
+    const bl_triangular_product p = {
         .made = &s->path,
         .scaled = &scaled,
         .type = q->type,
@@ -159,7 +100,7 @@ static void trmm_to_a(const bl_site *s, const trmm *q, bl_scalar alpha, bl_scala
         .out = bl_shadow(s, A),
         .work = leaf,
     };
-    add_triangle(&p, 0, q->order);
+    bl_add_triangle(&p, q->order);
 }
 
 /* G <- factor op(A)^H G, where `turned` is the conjugate of alpha. Of a triangle there is no conjugate: conj(A) G is
@@ -189,20 +130,18 @@ void bl_trmm_adjoint(const bl_site *s)
     void *dalpha = s->scalar_shadow[ALPHA];
     if (q.m == 0 || q.n == 0 || !G.at)
         return;
-    if (bl_always_zero(alpha) && !dalpha) {
-        bl_mscal(to, q.type, q.m, q.n, 'N', BL_ZERO, G);
-        return;
-    }
     char *work = s->work + bl_room(1, s->call->size);
     const bl_scalar turned = conjugated(s, q.type, alpha, s->work);
     if (s->shadow[A] && !bl_always_zero(alpha))
         trmm_to_a(s, &q, alpha, turned, work);
-    if (!dalpha && !is_apart(alpha)) {
+    if (!dalpha && (bl_always_zero(alpha) || !(s->active & BL_OPERAND(B)))) {
+        bl_mscal(to, q.type, q.m, q.n, 'N', BL_ZERO, G);
+    } else if (!dalpha && !is_apart(alpha)) {
         trmm_to_b(s, &q, alpha, turned, work);
-        return;
+    } else {
+        trmm_to_b(s, &q, BL_ONE, BL_ONE, work);
+        if (dalpha)
+            bl_mdot(to, q.type, q.m, q.n, bl_values(s, B), G, false, dalpha);
+        bl_mscal(to, q.type, q.m, q.n, 'C', alpha, G);
     }
-    trmm_to_b(s, &q, BL_ONE, BL_ONE, work);
-    if (dalpha)
-        bl_mdot(to, q.type, q.m, q.n, bl_values(s, B), G, false, dalpha);
-    bl_mscal(to, q.type, q.m, q.n, 'C', alpha, G);
 }

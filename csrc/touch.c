@@ -232,13 +232,15 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
     p->extra = r->wide || p->access.scalars || p->timed;
 }
 
-void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_family *f, unsigned shadowed)
+void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_family *f, unsigned shadowed, unsigned had)
 {
     p->shadowed = shadowed;
+    p->had = had;
     const unsigned outer = p->access.scalars & ~BL_SCALARS;
-    p->active = (p->access.read & shadowed) | (p->access.scalars & BL_SCALARS);
+    p->active = (p->access.read & had) | (p->access.scalars & BL_SCALARS);
     p->head.active = p->active != 0;
     p->head.shadowed = shadowed & 7;
+    p->head.had = had & 7;
     p->needs = t->mode == BLASAD_REVERSE ? f->needs(c, p->active | outer) : 0; /* tangents use values at the call */
     p->after = !(t->options & BLASAD_NO_VERIFY) || p->timed || (p->single && p->active);
     size_t work = f->workspace(c, p->active | outer);

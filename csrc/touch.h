@@ -15,7 +15,9 @@
 /* Makes a plan: for a shape and the scalars that have a shadow; and what it says for a set of operands with a shadow.
  */
 void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scalars);
-void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_family *f, unsigned shadowed);
+/* `shadowed`: operands with a shadow; `had`: those of them that had it before the call. */
+void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_family *f, unsigned shadowed,
+                      unsigned had);
 
 /* Tells the tape what is wrong with the call: that which made bl_touch_call return false. */
 void bl_refuse_width(blasad_tape *t, const bl_call *c, const bl_region *r);
@@ -150,10 +152,11 @@ BL_HOT enum bl_touched bl_touch_call(blasad_tape *t, const bl_call *c, const bl_
         assumed |= (unsigned)(k.unknown && c->caller) << i; /* rules read what the program's own call read */
     }
     w->assumed = assumed;
+    const unsigned had = shadowed;
     if ((read & shadowed) | (p->access.scalars & BL_SCALARS))
         shadowed |= out & windows;
-    if (shadowed != p->shadowed)
-        bl_plan_activity(t, p, c, f, shadowed);
+    if (shadowed != p->shadowed || had != p->had)
+        bl_plan_activity(t, p, c, f, shadowed, had);
     w->scalars = p->access.scalars & BL_SCALARS;
     if (shadowed | w->scalars) { /* section 5 */
         bool overlap = false;
