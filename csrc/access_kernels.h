@@ -139,7 +139,8 @@ static inline unsigned vaxpby_needs(const bl_call *c, unsigned active)
 /* For the conjugate of x. */
 static inline size_t vaxpby_workspace(const bl_call *c, unsigned active)
 {
-    return vaxpby_needs(c, active) & BL_OPERAND(VAXPBY_X) ? bl_room(c->dim[0], c->size) : 0;
+    const bool turned = c->flag[2] == 'C' && bl_is_complex(c->type);
+    return turned && (vaxpby_needs(c, active) & BL_OPERAND(VAXPBY_X)) ? bl_room(c->dim[0], c->size) : 0;
 }
 
 static inline void vdot_access(const bl_call *c, bl_access *a)

@@ -73,10 +73,10 @@ static inline bl_scalar bl_scalar_at(int type, void *p) { return (bl_scalar){bl_
 static inline bool bl_always_one(bl_scalar x) { return !x.address && bl_is_one(x.value); }
 static inline bool bl_always_zero(bl_scalar x) { return !x.address && bl_is_zero(x.value); }
 
-/* x <- op(beta) x, of a vector with any increment but 0 */
+/* x <- op(beta) x, of a vector with any increment, but 0 only for one number */
 static inline void bl_vscal(const bl_path *to, int type, int64_t n, char conjbeta, bl_scalar beta, bl_matrix x)
 {
-    if (x.ld == 1)
+    if (x.ld == 1 || n == 1)
         bl_mscal(to, type, n, 1, conjbeta, beta, (bl_matrix){x.at, n});
     else
         bl_mscal(to, type, 1, n, conjbeta, beta, (bl_matrix){x.at, x.ld < 0 ? -x.ld : x.ld});

@@ -117,6 +117,8 @@ static void NAME(run)(const bl_call *c)
 {
     const bl_operand *p = c->operand;
     const int64_t m = c->dim[0];
+    if (m == 0) /* adding no numbers would still turn -0 into 0 */
+        return;
     if (c->routine == BL_VAXPBY) {
         NAME(vaxpby)(m, NAME(scalar)(c, 0), c->flag[2] == 'C', p[0].base, p[0].ld, NAME(scalar)(c, 1), p[1].base,
                      p[1].ld);
@@ -128,7 +130,7 @@ static void NAME(run)(const bl_call *c)
         return;
     }
     const int64_t n = c->dim[1];
-    if (m == 0 || n == 0)
+    if (n == 0)
         return;
     switch (c->routine) {
     case BL_MSCAL:

@@ -44,6 +44,7 @@ typedef struct bl_plan {
     uint8_t type; /* 255: none yet */
     char flag[BL_MAX_FLAGS];
     unsigned scalars; /* those in duplicated memory */
+    bool same;        /* the first two operands of level 1 are at one address */
     int64_t dim[BL_MAX_DIMS], ld[BL_MAX_OPERANDS];
     bl_complex scalar[BL_MAX_SCALARS];
 

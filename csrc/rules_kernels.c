@@ -203,10 +203,8 @@ void bl_vaxpby_adjoint(const bl_site *s)
     if (s->scalar_shadow[MAXPBY_ALPHA]) {
         bl_matrix x = bl_values(s, VAXPBY_X);
         if (op_x == 'C' && bl_is_complex(c->type)) {
-            const bl_matrix turned = {s->work, x.ld == 0 ? 0 : x.ld < 0 ? -1 : 1};
-            bl_vaxpby(&s->path, c->type, x.ld == 0 ? 1 : n, 'N', BL_ONE, 'C', x, 'N', BL_ZERO,
-                      (bl_matrix){s->work, x.ld < 0 ? -1 : 1});
-            x = turned;
+            bl_vaxpby(&s->path, c->type, x.ld == 0 ? 1 : n, 'N', BL_ONE, 'C', x, 'N', BL_ZERO, (bl_matrix){s->work, 1});
+            x = (bl_matrix){s->work, x.ld != 0};
         }
         bl_vdot(&s->path, c->type, n, x, G, op_alpha == 'C', s->scalar_shadow[MAXPBY_ALPHA]);
     }

@@ -191,6 +191,7 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
     double work = 1;
     *p = (bl_plan){.type = c->type, .scalars = scalars, .access.scalars = scalars, .shadowed = ~0u};
     memcpy(p->flag, c->flag, sizeof p->flag);
+    p->same = s->level1 && s->n_operands > 1 && c->operand[0].base == c->operand[1].base;
     for (int i = 0; i < s->n_scalars; i++) {
         p->scalar[i] = c->scalar[i].value;
         p->telling |= bl_is_telling(p->scalar[i]) && matters(c, i) ? BL_SCALAR(i) : 0;

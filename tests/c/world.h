@@ -237,10 +237,38 @@ static inline bool world_product(step *s, const int *places, int n_places)
     return false;
 }
 
+/* An adjoint needs what real i holds. Bytes that the contract lets be saved for that. */
+static inline size_t world_keep(int i)
+{
+    const size_t width = world_width();
+    if (world.mode != BLASAD_REVERSE)
+        return 0;
+    if (world.owner[i] != NOBODY) {
+        world.need[i] = true;
+        return 0;
+    }
+    if (world.have[i] && memcmp(world.kept[i], world_real(i), width) == 0)
+        return 0;
+    world.have[i] = true;
+    memcpy(world.kept[i], world_real(i), width);
+    return width;
+}
+
+/* A call leaves real i: written, or only with another derivative; and active or not. Bytes saved of what it was. */
+static inline size_t world_leave(int i, bool writes, bool active)
+{
+    const size_t bytes = writes && world.need[i] ? world_width() : 0;
+    world.need[i] = world.need[i] && !writes;
+    if (world.owner[i] == NOBODY) {
+        world.live[i] = active;
+        world.known[i] = true;
+    }
+    return bytes;
+}
+
 /* Bytes that the contract lets be saved for it, and what is known of memory afterwards. */
 static inline size_t world_books(const step *s, bool assumed[3])
 {
-    const size_t width = world_width();
     size_t bytes = 0;
     const bool alpha = s->scalar_active[0][0] || s->scalar_active[0][1];
     const bool beta = s->scalar_active[1][0] || s->scalar_active[1][1];
@@ -257,28 +285,13 @@ static inline size_t world_books(const step *s, bool assumed[3])
             }
     }
     const bool needed[3] = {alpha || (multiplies && active[1]), alpha || (multiplies && active[0]), beta};
-    for (int o = 0; o < 3 && world.mode == BLASAD_REVERSE; o++)
+    for (int o = 0; o < 3; o++)
         for (int e = 0; needed[o] && e < world_elements(s, o); e++)
-            for (int part = 0; part < s->size; part++) {
-                const int i = world_element(s, o, e) + part;
-                if (world.owner[i] != NOBODY) {
-                    world.need[i] = true;
-                } else if (!world.have[i] || memcmp(world.kept[i], world_real(i), width) != 0) {
-                    world.have[i] = true;
-                    memcpy(world.kept[i], world_real(i), width);
-                    bytes += width;
-                }
-            }
+            for (int part = 0; part < s->size; part++)
+                bytes += world_keep(world_element(s, o, e) + part);
     for (int e = 0; s->out && e < world_elements(s, 2); e++)
-        for (int part = 0; part < s->size; part++) {
-            const int i = world_element(s, 2, e) + part;
-            bytes += writes && world.need[i] ? width : 0;
-            world.need[i] = world.need[i] && !writes;
-            if (world.owner[i] == NOBODY) {
-                world.live[i] = s->any;
-                world.known[i] = true;
-            }
-        }
+        for (int part = 0; part < s->size; part++)
+            bytes += world_leave(world_element(s, 2, e) + part, writes, s->any);
     return bytes;
 }
 
@@ -295,15 +308,10 @@ static inline void world_call(const step *s)
                         world_real(s->x[1].at), &ld[1], scalar[1], world_real(s->x[2].at), &ld[2]);
 }
 
-static inline void world_random_call(int round, const int *places, int n_places)
+/* What the tape tells of the call that was just made, after `at` events. */
+static inline void world_told(int round, size_t at, size_t bytes, const bool assumed[3], bool active)
 {
-    step *s = &world.steps[world.count];
-    bool assumed[3];
     blasad_call told;
-    if (!world_product(s, places, n_places))
-        return;
-    const size_t bytes = world_books(s, assumed), at = blasad_tape_length(world.tape);
-    world_call(s);
     CHECK(blasad_tape_length(world.tape) > at, "round %d, step %d: %s", round, world.count,
           blasad_tape_error(world.tape) ? blasad_last_error() : "not recorded");
     if (check_failures)
@@ -311,11 +319,22 @@ static inline void world_random_call(int round, const int *places, int n_places)
     CHECK_OK(blasad_tape_call(world.tape, blasad_tape_length(world.tape) - 1, &told)); /* behind ends of lives */
     CHECK(told.saved_bytes == bytes, "round %d, step %d: %zu bytes, not %zu", round, world.count, told.saved_bytes,
           bytes);
-    for (int o = 0; o < 3; o++)
+    for (int o = 0; o < told.n_operands; o++)
         CHECK(told.operands[o].assumed == assumed[o], "round %d, step %d: operand %d", round, world.count, o);
-    CHECK(!told.active == !s->any, "round %d, step %d", round, world.count);
+    CHECK(!told.active == !active, "round %d, step %d", round, world.count);
     world.saved += bytes;
     world.count++;
+}
+
+static inline void world_random_call(int round, const int *places, int n_places)
+{
+    step *s = &world.steps[world.count];
+    bool assumed[3];
+    if (!world_product(s, places, n_places))
+        return;
+    const size_t bytes = world_books(s, assumed), at = blasad_tape_length(world.tape);
+    world_call(s);
+    world_told(round, at, bytes, assumed, s->any);
     if (check_failures)
         world_print();
 }
@@ -488,8 +507,15 @@ static inline void world_compare(int round)
     }
 }
 
+/* What a program is made of: a random call, which adds a step, and the derivatives of a step. */
+typedef struct program {
+    void (*call)(int round, const int *places, int n_places);
+    void (*back)(int step, long double *want);
+    void (*on)(int step, long double *tangent);
+} program;
+
 /* Runs a random program after the annotations are made, and checks everything. */
-static inline void world_run(int round, int steps, const int *places, int n_places)
+static inline void world_run_program(const program *p, int round, int steps, const int *places, int n_places)
 {
     if (world.mode == BLASAD_FORWARD)
         world_seed();
@@ -501,7 +527,7 @@ static inline void world_run(int round, int steps, const int *places, int n_plac
             world_refill(0, WORLD);
         else if (what == 1)
             world_announce(check_below(2));
-        world_random_call(round, places, n_places);
+        p->call(round, places, n_places);
         if (world.count == before)
             break;
     }
@@ -513,7 +539,7 @@ static inline void world_run(int round, int steps, const int *places, int n_plac
     if (world.mode == BLASAD_FORWARD) {
         for (int k = 0; k < world.batch; k++)
             for (int i = 0; i < world.count; i++)
-                world_step_on(&world.steps[i], world.want[k]);
+                p->on(i, world.want[k]);
         world_compare(round);
         return;
     }
@@ -526,12 +552,22 @@ static inline void world_run(int round, int steps, const int *places, int n_plac
         world_seed();
         for (int k = 0; k < world.batch; k++)
             for (int i = world.count; i-- > 0;)
-                world_step_back(&world.steps[i], world.want[k]);
+                p->back(i, world.want[k]);
         CHECK_OK(blasad_reverse(world.tape));
         CHECK(memcmp(before, world.memory, WORLD * world_width()) == 0, "round %d: primal memory was written", round);
         world_compare(round);
     }
     free(before);
+}
+
+static inline void world_back(int step, long double *want) { world_step_back(&world.steps[step], want); }
+static inline void world_on(int step, long double *tangent) { world_step_on(&world.steps[step], tangent); }
+
+/* The same with products. */
+static inline void world_run(int round, int steps, const int *places, int n_places)
+{
+    static const program products = {world_random_call, world_back, world_on};
+    world_run_program(&products, round, steps, places, n_places);
 }
 
 #endif

@@ -1,52 +1,162 @@
 /* Two operands overlap if they share a byte of an element, not a byte of the boxes around them: compared with sets of
- * bytes, on all small matrices and on random larger ones. Contract: 1, 5. */
+ * bytes, on all small matrices, triangles and vectors and on random larger ones. What a view says of itself is compared
+ * likewise. Contract: 1, 4, 5. */
 #include "../check.h"
 #include "call.h"
 
-enum { ROOM = 1 << 14 };
+enum { ROOM = 1 << 14, SMALL = 64 };
 static char memory[ROOM];
 
+enum kind { MATRIX, UPPER, UPPER_UNIT, LOWER, LOWER_UNIT, VECTOR, KINDS };
+
+typedef struct form {
+    enum kind kind;
+    int64_t at; /* byte of the first element */
+    int64_t rows, cols, ld, size;
+} form;
+
+static bl_view view_of(const form *f)
+{
+    char *base = memory + f->at;
+    if (f->kind == MATRIX)
+        return bl_view_of(base, f->rows, f->cols, f->ld, f->size);
+    if (f->kind == VECTOR)
+        return bl_view_vector(base, f->cols, f->ld, f->size);
+    return bl_view_triangle(base, f->kind == UPPER || f->kind == UPPER_UNIT,
+                            f->kind == UPPER_UNIT || f->kind == LOWER_UNIT, f->cols, f->ld, f->size);
+}
+
+static bool stored(enum kind kind, int64_t i, int64_t j)
+{
+    switch (kind) {
+    case UPPER:
+        return i <= j;
+    case UPPER_UNIT:
+        return i < j;
+    case LOWER:
+        return i >= j;
+    case LOWER_UNIT:
+        return i > j;
+    default:
+        return true;
+    }
+}
+
+static void mark(const form *f, char *map, size_t room)
+{
+    const int64_t pitch = (f->ld < 0 ? -f->ld : f->ld) * f->size;
+    memset(map, 0, room);
+    for (int64_t j = 0; j < f->cols; j++)
+        for (int64_t i = 0; i < f->rows; i++)
+            if (stored(f->kind, i, j))
+                memset(map + f->at + j * pitch + i * f->size, 1, (size_t)f->size);
+}
+
+/* The view has the bytes that are marked, from its first to its last, its columns are in order and apart. */
+static bool tells(const bl_view *v, const char *map, int64_t room)
+{
+    static char seen[ROOM];
+    int64_t bytes = 0, first = 0, end = 0;
+    for (int64_t i = room; i-- > 0;) {
+        bytes += map[i];
+        end = map[i] && !end ? i + 1 : end;
+        first = map[i] ? i : first;
+    }
+    memset(seen, 0, (size_t)room);
+    const char *last = v->base;
+    bool good = bl_view_bytes(v) == bytes && bl_view_empty(v) == !bytes && v->end - v->base == end - first;
+    for (int64_t j = 0; good && j < v->columns; j++) {
+        const char *from = bl_view_column(v, j);
+        const int64_t n = bl_column_bytes(v, j);
+        good = from >= last && n > 0 && from + n <= v->end;
+        if (good)
+            memset(seen + (from - memory), 1, (size_t)n);
+        last = from + n;
+    }
+    return good && memcmp(seen, map, (size_t)room) == 0 && (!bytes || v->base == memory + first);
+}
+
+static void describe(const form *f)
+{
+    static const char *const name[] = {"matrix", "upper", "upper unit", "lower", "lower unit", "vector"};
+    printf("%s %dx%d by %d at %d, size %d; ", name[f->kind], (int)f->rows, (int)f->cols, (int)f->ld, (int)f->at,
+           (int)f->size);
+}
+
+/* ---- all small ones */
+
 typedef struct small {
+    form form;
     bl_view view;
     uint64_t bytes; /* one bit a byte */
 } small;
 
-static uint64_t bytes_of(int64_t at, int64_t rows, int64_t cols, int64_t ld)
+enum { OFFSETS = 15, MOST = 8000 };
+static small all[MOST];
+static int count;
+
+static void add(enum kind kind, int64_t rows, int64_t cols, int64_t ld)
 {
-    uint64_t set = 0;
-    for (int64_t j = 0; j < cols; j++)
-        for (int64_t i = 0; i < rows; i++)
-            set |= UINT64_C(1) << (at + j * ld + i);
-    return set;
+    for (int64_t at = 0; at < OFFSETS; at++) {
+        char map[SMALL];
+        small *s = &all[count++];
+        s->form = (form){kind, at, rows, cols, ld, 1};
+        s->view = view_of(&s->form);
+        mark(&s->form, map, SMALL);
+        for (int i = 0; i < SMALL; i++)
+            s->bytes |= (uint64_t)map[i] << i;
+        if (!tells(&s->view, map, SMALL)) {
+            describe(&s->form);
+            CHECK(false, "the view says something else");
+        }
+    }
 }
 
 static void all_small(void)
 {
-    enum { OFFSETS = 20, MOST = 4 * 5 * 5 * OFFSETS };
-    static small all[MOST];
-    int n = 0;
     for (int64_t rows = 0; rows <= 3; rows++)
         for (int64_t cols = 0; cols <= 4; cols++)
             for (int64_t ld = rows > 1 ? rows : 1; ld <= 5; ld++)
-                for (int64_t at = 0; at < OFFSETS; at++)
-                    all[n++] = (small){bl_view_of(memory + at, rows, cols, ld, 1), bytes_of(at, rows, cols, ld)};
-    for (int i = 0; i < n; i++)
-        for (int k = 0; k < n; k++)
+                add(MATRIX, rows, cols, ld);
+    for (int kind = UPPER; kind <= LOWER_UNIT; kind++)
+        for (int64_t n = 0; n <= 4; n++)
+            for (int64_t ld = n > 1 ? n : 1; ld <= 5; ld++)
+                add(kind, n, n, ld);
+    for (int64_t n = -1; n <= 5; n++)
+        for (int64_t inc = -6; inc <= 6; inc++)
+            add(VECTOR, 1, n, inc);
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < count; k++)
             if (bl_views_overlap(&all[i].view, &all[k].view) != ((all[i].bytes & all[k].bytes) != 0)) {
-                const bl_view *a = &all[i].view, *b = &all[k].view;
-                CHECK(false, "%lld x %lld by %lld at %td, %lld x %lld by %lld at %td", (long long)a->column,
-                      (long long)a->columns, (long long)a->stride, a->base - memory, (long long)b->column,
-                      (long long)b->columns, (long long)b->stride, b->base - memory);
+                describe(&all[i].form);
+                describe(&all[k].form);
+                CHECK(false, "share bytes or not");
                 return;
             }
 }
 
-static void mark(char *map, int64_t at, int64_t rows, int64_t cols, int64_t ld, int64_t size)
+/* ---- random larger ones */
+
+static form random_form(int64_t pitch)
 {
-    memset(map, 0, ROOM);
-    for (int64_t j = 0; j < cols; j++)
-        for (int64_t i = 0; i < rows * size; i++)
-            map[at + j * ld * size + i] = 1;
+    form f = {.kind = (enum kind)check_below(KINDS), .size = INT64_C(4) << check_below(3)};
+    const int64_t most = 1 + check_below(30);
+    if (f.kind == VECTOR) {
+        f.rows = 1;
+        f.ld = check_below(2) ? check_below(2 * most) - most : check_below(2) ? pitch : -pitch;
+    } else {
+        f.rows = check_below(most);
+        f.ld = check_below(2) ? f.rows + check_below(most) : pitch;
+        f.ld = f.ld > f.rows ? f.ld : f.rows;
+        f.ld = f.ld ? f.ld : 1;
+    }
+    const int64_t step = f.ld < 0 ? -f.ld : f.ld, fit = step ? (ROOM / f.size - f.rows) / step + 1 : 40;
+    f.cols = check_below(fit < 40 ? fit : 40);
+    if (f.kind != MATRIX && f.kind != VECTOR)
+        f.rows = f.cols = f.rows < fit ? f.rows : fit;
+    const int64_t span = f.cols && f.rows ? ((f.cols - 1) * step + f.rows) * f.size : 0;
+    f.at = check_below((ROOM - span) / 4 + 1) * 4 / (1 + check_below(8)) / 4 * 4;
+    return f;
 }
 
 static void random_larger(void)
@@ -54,30 +164,27 @@ static void random_larger(void)
     static char map[2][ROOM];
     int overlaps = 0;
     for (int repeat = 0; repeat < 20000; repeat++) {
+        form f[2];
         bl_view v[2];
         const int64_t pitch = 1 + check_below(40);
         for (int k = 0; k < 2; k++) {
-            const int64_t size = INT64_C(4) << check_below(3), most = 1 + check_below(30);
-            int64_t rows = check_below(most), ld = check_below(2) ? rows + check_below(most) : pitch;
-            ld = ld > rows ? ld : rows;
-            ld = ld ? ld : 1;
-            const int64_t fit = (ROOM / size - rows) / ld + 1, cols = check_below(fit < 40 ? fit : 40);
-            const int64_t span = cols && rows ? ((cols - 1) * ld + rows) * size : 0;
-            const int64_t at = check_below((ROOM - span) / 4 + 1) * 4 / (1 + check_below(8)) / 4 * 4;
-            v[k] = bl_view_of(memory + at, rows, cols, ld, size);
-            mark(map[k], at, rows, cols, ld, size);
-            int64_t bytes = 0;
-            for (int i = 0; i < ROOM; i++)
-                bytes += map[k][i];
-            CHECK(bl_view_bytes(&v[k]) == bytes && bl_view_empty(&v[k]) == !bytes && v[k].end - v[k].base == span);
+            f[k] = random_form(pitch);
+            v[k] = view_of(&f[k]);
+            mark(&f[k], map[k], ROOM);
         }
         bool share = false;
         for (int i = 0; i < ROOM; i++)
             share |= map[0][i] & map[1][i];
-        CHECK(bl_views_overlap(&v[0], &v[1]) == share && bl_views_overlap(&v[1], &v[0]) == share, "repeat %d", repeat);
+        const bool good = tells(&v[0], map[0], ROOM) && tells(&v[1], map[1], ROOM) &&
+                          bl_views_overlap(&v[0], &v[1]) == share && bl_views_overlap(&v[1], &v[0]) == share;
+        if (!good) {
+            describe(&f[0]);
+            describe(&f[1]);
+            CHECK(good, "repeat %d", repeat);
+        }
         overlaps += share;
     }
-    CHECK(overlaps > 1000 && overlaps < 19000, "%d overlaps: the matrices are not what was meant", overlaps);
+    CHECK(overlaps > 1000 && overlaps < 19000, "%d overlaps: the operands are not what was meant", overlaps);
 }
 
 int main(void)
