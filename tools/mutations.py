@@ -321,7 +321,7 @@ MUTATIONS = [
         ("operation: negative strides", "if (step < 0) {", "if (0) {"),
         ("operation: constants have tangents", "if (what == SHADOW && !(r->duplicated || r->shadows))", "if (0)"),
         ("operation: jvp under its own tape", "paused ? NULL : t->layer.below;", "paused ? NULL : &t->layer;"),
-        ("operation: jvp not checked", "code = check_derivative(&below, o, k->values, (size_t)bytes * (size_t)(1 + bl_batch(t)), o->n_in);", ";"),
+        ("operation: jvp not checked", "int code = check_derivative(&below, o, k->values, (size_t)bytes * (size_t)(1 + bl_batch(t)), o->n_in);", "int code = BLASAD_OK;"),
         ("operation: vjp not checked", "const int code = check_derivative(to, o, t->work, (size_t)(shadow - t->work), 0);", "const int code = BLASAD_OK;"),
         ("operation: any result checked", "if (!meets(outer, made_of, (int64_t)bytes))", "if (0)"),
         ("operation: changed inputs", "const char *bad = r->window || !verify ? NULL : bl_changed_before(r, &part, input, input, !input);", "const char *bad = NULL;"),
