@@ -135,12 +135,11 @@ MUTATIONS = [
         ("end: shadow not cleared", ".write = BL_OPERAND(0),", ".write = 0,"),
         ("end: tangent not cleared", "return t->mode == BLASAD_REVERSE || bl_tangent_call(t, &c, r);", "return true;"),
         ("end: lives on", "bl_live_set(g, from, to, false);", ";"),
-        ("end: still known", "bl_bits_clear(g->known, from, to);\n    }\n    t->at", "}\n    t->at"),
         ("end: doubles always", "const bool twice = g->shift == 3;", "const bool twice = true;"),
         ("end: twins live on", " || bl_end_life(t, q, &whole, symbol);", " || 1;"),
         ("end: half a twin", "char *lo = q->lo + (bl_unit(q, part->base) << q->shift);", "char *lo = part->base;"),
         ("forget: only the first numbers", "u = bl_bits_next(g->live, last, to, 0))", "u = to)"),
-        ("forget: constants still known", "bl_bits_clear(g->known, from, to);\n    }\n}", "}\n}"),
+        ("forget: constants still known", "bl_bits_clear(g->known, from, to);", ";"),
     ),
     *_of(
         "replay.c",

@@ -449,6 +449,42 @@ static void nested_tangents(bool plain, int options)
     CHECK_OK(blasad_tape_free(outer));
 }
 
+/* r = 2 x, x being described from its end to its begin, which what the vjp returns is not. */
+static int turned_vjp(void *self, int shadow, void *const *in, void *const *out, void *const *douts, blasad_array *din)
+{
+    static const int64_t shape = 2;
+    const int32_t one = 1, two = 2;
+    (void)shadow, (void)in, (void)out;
+    dgemm("N", "N", &two, &one, &one, &(double){2}, douts[0], &two, &(double){1}, &one, &(double){0}, self, &two);
+    din[0] = (blasad_array){self, BLASAD_DOUBLE, 1, &shape, &eight};
+    return 0;
+}
+
+static void nested_turned(int options)
+{
+    const int64_t shape = 2, back = -8;
+    double v[2] = {5, 7}, r[2], dv[2] = {0}, dr[2] = {2, -1}, tdv[2] = {0.25, 4}, tdr[2] = {0}, room[2];
+    blasad_tape *outer = blasad_tape_new(BLASAD_REVERSE, options), *inner = blasad_tape_new(BLASAD_REVERSE, options);
+    CHECK_OK(blasad_duplicated(outer, dv, tdv, sizeof dv));
+    CHECK_OK(blasad_duplicated(outer, dr, tdr, sizeof dr));
+    CHECK_OK(blasad_tape_start(outer));
+    CHECK_OK(blasad_duplicated(inner, v, dv, sizeof v));
+    CHECK_OK(blasad_duplicated(inner, r, dr, sizeof r));
+    CHECK_OK(blasad_tape_start(inner));
+    const blasad_array in = {v + 1, BLASAD_DOUBLE, 1, &shape, &back}, out = {r, BLASAD_DOUBLE, 1, &shape, &eight};
+    blasad_operation *o = blasad_record_begin(1, &in, 1, &out);
+    r[0] = 2 * v[1], r[1] = 2 * v[0];
+    CHECK_OK(blasad_record_end(o, turned_vjp, NULL, room, NULL));
+    CHECK_OK(blasad_tape_close_recording(inner));
+    CHECK_OK(blasad_reverse(inner));
+    CHECK(dv[0] == -2 && dv[1] == 4, "%g %g", dv[0], dv[1]);
+    CHECK_OK(blasad_tape_free(inner));
+    CHECK_OK(blasad_tape_close_recording(outer));
+    CHECK_OK(blasad_reverse(outer));
+    CHECK(tdr[0] == 8 && tdr[1] == 0.5, "%g %g", tdr[0], tdr[1]);
+    CHECK_OK(blasad_tape_free(outer));
+}
+
 /* What a vjp returns for a constant is nobody's. */
 static void constant_input(int options)
 {
@@ -518,6 +554,7 @@ int main(void)
     for (int options = 0; options <= BLASAD_NO_VERIFY; options++) {
         nested_tangents(false, options);
         nested_tangents(true, options);
+        nested_turned(options);
         constant_input(options);
     }
     for (int mode = BLASAD_REVERSE; mode <= BLASAD_FORWARD; mode++) {
