@@ -92,7 +92,6 @@ bool bl_end_life(blasad_tape *t, bl_region *g, const bl_view *v, uint16_t symbol
     for (int64_t j = 0; j < v->columns; j++) {
         const size_t from = bl_unit(g, bl_view_column(v, j)), to = from + ((size_t)bl_column_bytes(v, j) >> g->shift);
         bl_live_set(g, from, to, false);
-        bl_bits_clear(g->known, from, to);
     }
     t->at = r + 1;
     t->count++;

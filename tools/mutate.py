@@ -90,8 +90,8 @@ class Workshop:
             "CI": "1",  # the same examples always
         }
         self.copy_sources()
-        if not (self.build / "build.ninja").exists():
-            self.must("meson", "setup", str(self.build), str(folder / "tree"), "-Dctests=true", "-Doptimization=1")
+        again = ["--reconfigure"] if (self.build / "build.ninja").exists() else []  # it lists the C programs
+        self.must("meson", "setup", *again, str(self.build), str(folder / "tree"), "-Dctests=true", "-Doptimization=1")
         package = site / "blasad"
         shutil.rmtree(site, ignore_errors=True)
         package.mkdir(parents=True)

@@ -112,6 +112,24 @@ static void crowd(int options)
     CHECK_OK(blasad_tape_free(all));
 }
 
+/* Calls inside an operation are recorded by nobody. */
+static void inside(void)
+{
+    const int64_t shape = NN, stride = sizeof(double);
+    const blasad_array in = {w, BLASAD_DOUBLE, 1, &shape, &stride}, out = {c[0], BLASAD_DOUBLE, 1, &shape, &stride};
+    all = blasad_tape_new(BLASAD_REVERSE, BLASAD_ALL_THREADS);
+    CHECK_OK(blasad_tape_start(all));
+    CHECK_OK(blasad_duplicated(all, w, dw, sizeof w));
+    CHECK_OK(blasad_duplicated(all, c[0], dc[0], sizeof c[0]));
+    blasad_operation *o = blasad_record_begin(1, &in, 1, &out);
+    CHECK(!blasad_current_tape());
+    product(w, w, c[0]);
+    CHECK_OK(blasad_record_end(o, twice_back, NULL, NULL, NULL));
+    CHECK(blasad_current_tape() == all && blasad_tape_length(all) == 1, "%zu", blasad_tape_length(all));
+    CHECK_OK(blasad_tape_close_recording(all));
+    CHECK_OK(blasad_tape_free(all));
+}
+
 int main(void)
 {
     naive_backend(32);
@@ -123,5 +141,6 @@ int main(void)
     }
     crowd(0);
     crowd(BLASAD_NO_VERIFY);
+    inside();
     return check_end();
 }

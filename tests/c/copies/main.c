@@ -70,6 +70,18 @@ static void constants(void)
     check_copy(open_tape(0), x, 2 * N, "what an annotated array held", "an annotated array");
 }
 
+/* Numbers that are all equal are a fill. */
+static void equal(void)
+{
+    double ones[N], dones[N] = {0};
+    for (int i = 0; i < N; i++)
+        ones[i] = 1;
+    blasad_tape *t = open_tape(0);
+    annotate(t, ones, dones, N);
+    scaled(3, ones, room, N);
+    check_copy(t, room, N, NULL, "equal numbers");
+}
+
 static void least(void)
 {
     for (int32_t n = N - 1; n <= N; n++) {
@@ -156,6 +168,7 @@ int main(void)
     check_backend();
     dgemm = (check_gemm)check_entry("dgemm_");
     constants();
+    equal();
     least();
     blocks();
     bytes();

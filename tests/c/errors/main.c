@@ -122,6 +122,19 @@ static void scratch_of_other_width(blasad_tape *t)
     ((check_gemm)check_entry("sgemm_"))("N", "N", &n, &n, &n, &(float){1}, c, &n, narrow, &n, &(float){0}, narrow + 1,
                                         &n);
 }
+/* A double that begins in the middle of where one is aligned, and of which both halves are floats of their own. */
+static void misaligned_over_floats(blasad_tape *t)
+{
+    static _Alignas(8) float floats[4];
+    static float dnarrow[NN];
+    const int32_t n = 1, two = 2;
+    narrow[0] = narrow[1] = 1;
+    annotate_abc(t);
+    CHECK_OK(blasad_duplicated(t, narrow, dnarrow, sizeof narrow));
+    ((check_gemm)check_entry("sgemm_"))("N", "N", &two, &n, &n, &(float){1}, narrow, &two, &(float){1}, &n, &(float){0},
+                                        floats + 1, &two);
+    dgemm("N", "N", &n, &n, &n, &one, floats + 1, &n, a, &n, &zero, c, &n);
+}
 static void unseen_const(blasad_tape *t)
 {
     CHECK_OK(blasad_duplicated(t, a, da, sizeof b));
@@ -404,6 +417,13 @@ static void annotations(void)
     CHECK_OK(blasad_duplicated(t, room, room + 8, 64)); /* the same again, and a part of it */
     CHECK_OK(blasad_duplicated(t, room + 2, room + 10, 16));
     CHECK_OK(blasad_tape_free(t));
+
+    void *const batch[] = {droom, room}; /* one that is refused says nothing of those to come */
+    t = blasad_tape_new(BLASAD_REVERSE, 0);
+    CHECK_CODE(blasad_annotate(t, room, 2, batch, 1, BLASAD_DOUBLE, 2, two, (int64_t[]){8, 16}, "x"), BLASAD_VALUE,
+               "shadow");
+    CHECK_OK(blasad_duplicated(t, room, droom, 64));
+    CHECK_OK(blasad_tape_free(t));
 }
 
 static void backends(void)
@@ -447,6 +467,7 @@ int main(void)
         {unseen_scalar_in_scratch, 0, BLASAD_UNSEEN_WRITE, "between call 0 (dgemm"},
         {alias_in_scratch, 0, BLASAD_ALIAS, "shares elements with"},
         {scratch_of_other_width, 0, BLASAD_ACTIVITY, "numbers of 4 bytes"},
+        {misaligned_over_floats, 0, BLASAD_ACTIVITY, "numbers of 8 bytes"},
         {unseen_const, 0, BLASAD_UNSEEN_WRITE, "Const("},
         {unseen_scalar, 0, BLASAD_UNSEEN_WRITE, "call 0"},
         {other_width, 0, BLASAD_ACTIVITY, "numbers of 4 bytes"},

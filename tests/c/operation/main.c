@@ -222,11 +222,13 @@ static void in_place(int mode, int options, const layout *l, bool scratch)
 }
 
 /* Input and output of several owners: every other element constant, or undeclared. */
-static void parts(int mode, bool declared)
+static void parts(int mode, bool declared, const layout *in, const layout *out)
 {
     reset();
     const int64_t half = ROOM / 2, stride = 16;
-    square s = {.in = layouts[0], .out = layouts[0]};
+    square s = {.in = *in, .out = *out};
+    double before[ROOM];
+    memcpy(before, x, sizeof before);
     blasad_tape *t = blasad_tape_new(mode, 0);
     CHECK_OK(check_annotate(t, x, dx[0], BLASAD_DOUBLE, 1, &half, &stride, "x"));
     if (declared)
@@ -236,19 +238,19 @@ static void parts(int mode, bool declared)
     CHECK_OK(blasad_tape_start(t));
     CHECK_OK(make(&s, x, y, true, false));
     CHECK_OK(blasad_tape_close_recording(t));
-    if (mode == BLASAD_REVERSE) {
+    if (mode == BLASAD_REVERSE)
         CHECK_OK(blasad_reverse(t));
-        for (int e = 0; e < N; e++) {
-            const double g = e % 2 ? 0.5 + e - 1 - 7 : 0.5 + e;
-            const double want = seed_x[0][e] + (e % 2 == 0 && s.x[e] > 0 ? 2 * s.x[e] * g : 0);
-            CHECK(dx[0][e] == want && dy[e % 2][e - e % 2] == 0, "%d: %g, not %g", e, dx[0][e], want);
-        }
-    } else {
-        for (int e = 0; e < N; e++) {
-            const double want = e % 2 == 0 && s.x[e] > 0 ? 2 * s.x[e] * seed_x[0][e] : 0;
-            CHECK(dy[e % 2][e - e % 2] == want, "%d: %g, not %g", e, dy[e % 2][e - e % 2], want);
+    for (int e = 0; e < N; e++) {
+        const int i = place(in, e), o = place(out, e);
+        const double factor = i % 2 == 0 && s.x[e] > 0 ? 2 * s.x[e] : 0, got = dy[o % 2][o - o % 2];
+        if (mode == BLASAD_REVERSE) {
+            const double want = seed_x[0][i] + factor * (0.5 + o - o % 2 - 7 * (o % 2));
+            CHECK(dx[0][i] == want && got == 0, "%d: %g, not %g", e, dx[0][i], want);
+        } else {
+            CHECK(got == factor * seed_x[0][i], "%d: %g, not %g", e, got, factor * seed_x[0][i]);
         }
     }
+    CHECK(memcmp(before, x, sizeof before) == 0, "primal memory was written");
     CHECK_OK(blasad_tape_free(t));
 }
 
@@ -359,7 +361,8 @@ static void without_tape(void)
     CHECK_OK(blasad_tape_free(t));
 }
 
-/* ---- nested: y = s x, its vjp made of recorded products, ds = x^T dy and dx = s dy; or of plain loops */
+/* ---- nested: y = s x, its derivatives made of recorded products, ds = x^T dy and dx = s dy, dy = ds x + s dx; or of
+ * plain loops */
 
 typedef struct scaled {
     bool plain;
@@ -386,6 +389,117 @@ static int scaled_vjp(void *self, int shadow, void *const *in, void *const *out,
     din[0] = (blasad_array){&s->ds, BLASAD_DOUBLE, 0, NULL, NULL};
     din[1] = (blasad_array){s->dx, BLASAD_DOUBLE, 1, &s->shape, &eight};
     return 0;
+}
+
+static int scaled_jvp(void *self, int shadow, void *const *in, void *const *out, void *const *dins, blasad_array *dout)
+{
+    scaled *s = self;
+    const int32_t one = 1, two = 2;
+    double *const factor = in[0], *const v = in[1], *const dfactor = dins[0], *const dv = dins[1];
+    (void)shadow, (void)out;
+    if (s->plain) {
+        s->dx[0] = dfactor[0] * v[0] + factor[0] * dv[0];
+        s->dx[1] = dfactor[0] * v[1] + factor[0] * dv[1];
+    } else {
+        dgemm("N", "N", &two, &one, &one, &(double){1}, v, &two, dfactor, &one, &(double){0}, s->dx, &two);
+        dgemm("N", "N", &two, &one, &one, &(double){1}, dv, &two, factor, &one, &(double){1}, s->dx, &two);
+    }
+    dout[0] = (blasad_array){s->dx, BLASAD_DOUBLE, 1, &s->shape, &eight};
+    return 0;
+}
+
+static int make_scaled(scaled *s, double *f, double *v, double *r)
+{
+    const blasad_array in[2] = {{f, BLASAD_DOUBLE, 0, NULL, NULL}, {v, BLASAD_DOUBLE, 1, &s->shape, &eight}};
+    const blasad_array out = {r, BLASAD_DOUBLE, 1, &s->shape, &eight};
+    blasad_operation *o = blasad_record_begin(2, in, 1, &out);
+    r[0] = *f * v[0], r[1] = *f * v[1];
+    return blasad_record_end(o, scaled_vjp, scaled_jvp, s, NULL);
+}
+
+/* A tangent of the tangent: the inner jvp's calls are the outer tape's, and no one else's. */
+static void nested_tangents(bool plain, int options)
+{
+    double f = 3, v[2] = {5, 7}, r[2], df = 2, dv[2] = {1, -1}, dr[2] = {0};
+    double tf = 0.5, tv[2] = {0.25, 4}, tr[2] = {0}, tdf = 10, tdv[2] = {100, 1000}, tdr[2] = {0};
+    scaled s = {.plain = plain, .shape = 2};
+    blasad_tape *outer = blasad_tape_new(BLASAD_FORWARD, options), *inner = blasad_tape_new(BLASAD_FORWARD, options);
+    CHECK_OK(blasad_duplicated(outer, &f, &tf, sizeof f));
+    CHECK_OK(blasad_duplicated(outer, v, tv, sizeof v));
+    CHECK_OK(blasad_duplicated(outer, r, tr, sizeof r));
+    CHECK_OK(blasad_duplicated(outer, &df, &tdf, sizeof f));
+    CHECK_OK(blasad_duplicated(outer, dv, tdv, sizeof v));
+    CHECK_OK(blasad_duplicated(outer, dr, tdr, sizeof r));
+    CHECK_OK(blasad_tape_start(outer));
+    CHECK_OK(blasad_duplicated(inner, &f, &df, sizeof f));
+    CHECK_OK(blasad_duplicated(inner, v, dv, sizeof v));
+    CHECK_OK(blasad_duplicated(inner, r, dr, sizeof r));
+    CHECK_OK(blasad_tape_start(inner));
+    CHECK_OK(make_scaled(&s, &f, v, r));
+    CHECK(blasad_tape_length(inner) == 1, "%zu", blasad_tape_length(inner));
+    CHECK_CODE(blasad_tape_close_recording(inner), plain ? BLASAD_NO_DERIVATIVE : BLASAD_OK,
+               plain ? "recorded calls" : "");
+    CHECK_OK(blasad_tape_free(inner));
+    CHECK_OK(blasad_tape_close_recording(outer));
+    CHECK(tr[0] == 3.25 && tr[1] == 15.5, "%g %g", tr[0], tr[1]);
+    if (!plain) {
+        CHECK(dr[0] == 13 && dr[1] == 11, "%g %g", dr[0], dr[1]);
+        CHECK(tdr[0] == 50 + 0.5 + 0.5 + 300 && tdr[1] == 70 + 8 - 0.5 + 3000, "%g %g", tdr[0], tdr[1]);
+    }
+    CHECK_OK(blasad_tape_free(outer));
+}
+
+/* r = 2 x, x being described from its end to its begin, which what the vjp returns is not. */
+static int turned_vjp(void *self, int shadow, void *const *in, void *const *out, void *const *douts, blasad_array *din)
+{
+    static const int64_t shape = 2;
+    const int32_t one = 1, two = 2;
+    (void)shadow, (void)in, (void)out;
+    dgemm("N", "N", &two, &one, &one, &(double){2}, douts[0], &two, &(double){1}, &one, &(double){0}, self, &two);
+    din[0] = (blasad_array){self, BLASAD_DOUBLE, 1, &shape, &eight};
+    return 0;
+}
+
+static void nested_turned(int options)
+{
+    const int64_t shape = 2, back = -8;
+    double v[2] = {5, 7}, r[2], dv[2] = {0}, dr[2] = {2, -1}, tdv[2] = {0.25, 4}, tdr[2] = {0}, room[2];
+    blasad_tape *outer = blasad_tape_new(BLASAD_REVERSE, options), *inner = blasad_tape_new(BLASAD_REVERSE, options);
+    CHECK_OK(blasad_duplicated(outer, dv, tdv, sizeof dv));
+    CHECK_OK(blasad_duplicated(outer, dr, tdr, sizeof dr));
+    CHECK_OK(blasad_tape_start(outer));
+    CHECK_OK(blasad_duplicated(inner, v, dv, sizeof v));
+    CHECK_OK(blasad_duplicated(inner, r, dr, sizeof r));
+    CHECK_OK(blasad_tape_start(inner));
+    const blasad_array in = {v + 1, BLASAD_DOUBLE, 1, &shape, &back}, out = {r, BLASAD_DOUBLE, 1, &shape, &eight};
+    blasad_operation *o = blasad_record_begin(1, &in, 1, &out);
+    r[0] = 2 * v[1], r[1] = 2 * v[0];
+    CHECK_OK(blasad_record_end(o, turned_vjp, NULL, room, NULL));
+    CHECK_OK(blasad_tape_close_recording(inner));
+    CHECK_OK(blasad_reverse(inner));
+    CHECK(dv[0] == -2 && dv[1] == 4, "%g %g", dv[0], dv[1]);
+    CHECK_OK(blasad_tape_free(inner));
+    CHECK_OK(blasad_tape_close_recording(outer));
+    CHECK_OK(blasad_reverse(outer));
+    CHECK(tdr[0] == 8 && tdr[1] == 0.5, "%g %g", tdr[0], tdr[1]);
+    CHECK_OK(blasad_tape_free(outer));
+}
+
+/* What a vjp returns for a constant is nobody's. */
+static void constant_input(int options)
+{
+    double f = 3, v[2] = {5, 7}, r[2], dv[2] = {0}, dr[2] = {2, -1};
+    scaled s = {.plain = true, .shape = 2};
+    blasad_tape *t = blasad_tape_new(BLASAD_REVERSE, options);
+    CHECK_OK(blasad_const(t, &f, sizeof f));
+    CHECK_OK(blasad_duplicated(t, v, dv, sizeof v));
+    CHECK_OK(blasad_duplicated(t, r, dr, sizeof r));
+    CHECK_OK(blasad_tape_start(t));
+    CHECK_OK(make_scaled(&s, &f, v, r));
+    CHECK_OK(blasad_tape_close_recording(t));
+    CHECK_OK(blasad_reverse(t));
+    CHECK(f == 3 && dv[0] == 6 && dv[1] == -3, "%g %g %g", f, dv[0], dv[1]);
+    CHECK_OK(blasad_tape_free(t));
 }
 
 static void nested(int mode, bool plain, int options)
@@ -437,6 +551,12 @@ int main(void)
 {
     check_backend();
     dgemm = (check_gemm)check_entry("dgemm_");
+    for (int options = 0; options <= BLASAD_NO_VERIFY; options++) {
+        nested_tangents(false, options);
+        nested_tangents(true, options);
+        nested_turned(options);
+        constant_input(options);
+    }
     for (int mode = BLASAD_REVERSE; mode <= BLASAD_FORWARD; mode++) {
         for (int options = 0; options <= BLASAD_NO_VERIFY; options++) {
             for (int i = 0; i < LAYOUTS * LAYOUTS; i++)
@@ -450,8 +570,10 @@ int main(void)
             nested(mode, false, options);
             nested(mode, true, options);
         }
-        parts(mode, false);
-        parts(mode, true);
+        for (int i = 0; i < LAYOUTS * LAYOUTS; i++) {
+            parts(mode, false, &layouts[i % LAYOUTS], &layouts[i / LAYOUTS]);
+            parts(mode, true, &layouts[i % LAYOUTS], &layouts[i / LAYOUTS]);
+        }
         for (enum wrong how = NO_FUNCTION; how < WRONGS; how++)
             goes_wrong(mode, how);
     }
