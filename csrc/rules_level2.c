@@ -1,5 +1,5 @@
 /* Level 2. <x, y> = Re sum conj(x) y (semantics 3); G is the shadow of the output. op is N, T, C or r, which conjugates
- * and does not transpose; a' = conj(alpha), and conj(op) is op with the conjugation the other way.
+ * and does not transpose; a' = conj(alpha).
  *
  *   gemv   y = alpha op(A) x + beta y_old
  *   symv   the same with S, symmetric, of which a triangle is stored; real
