@@ -10,6 +10,7 @@
 #include "error.h"
 #include "kernels.h"
 #include "record.h"
+#include "turned.h"
 
 enum { POOL_SIZE = 4096, /* BL_POOL_SIZE of thunk.S */ BACKENDS = 2 * POOL_SIZE };
 extern const char bl_pool_thunks[];
@@ -422,6 +423,10 @@ void bl_backend_run(const bl_call *c)
 {
     if (c->routine >= BL_FIRST_KERNEL) {
         bl_run_kernel(c);
+        return;
+    }
+    if (bl_is_turned(c)) {
+        bl_run_turned(c);
         return;
     }
     const bl_backend *b = server(c);

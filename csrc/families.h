@@ -5,6 +5,7 @@
 
 #include "access_kernels.h"
 #include "access_level1.h"
+#include "access_level2.h"
 #include "access_level3.h"
 #include "specs.h"
 

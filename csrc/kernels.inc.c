@@ -12,6 +12,10 @@ static void NAME(mscal)(char uplo, int64_t m, int64_t n, T beta, T *to, int64_t 
 {
     if (beta == 1)
         return;
+    if (uplo == 'A' && ldc == m) { /* without holes it is one column */
+        m *= n;
+        n = 1;
+    }
     for (int64_t j = 0, first; j < n; j++, to += ldc) {
         const int64_t rows = NAME(column)(uplo, m, j, &first);
         T *c = to + first;
@@ -44,6 +48,10 @@ static inline void NAME(axpby)(int64_t m, T alpha, const T *a, T beta, T *restri
 
 static void NAME(maxpby)(char uplo, int64_t m, int64_t n, T alpha, const T *a, int64_t lda, T beta, T *c, int64_t ldc)
 {
+    if (uplo == 'A' && lda == m && ldc == m) {
+        m *= n;
+        n = 1;
+    }
     for (int64_t j = 0, first; j < n; j++, a += lda, c += ldc) {
         const int64_t rows = NAME(column)(uplo, m, j, &first);
         NAME(axpby)(rows, alpha, a + first, beta, c + first);

@@ -72,6 +72,26 @@ static inline bl_scalar bl_scalar_shadow(const bl_site *s, int i)
     return bl_scalar_at(s->call->type, s->scalar_shadow[i]);
 }
 
+/* conj(alpha): in a cell if a layer below may have alpha active. */
+static inline bl_scalar conjugated(const bl_site *s, int type, bl_scalar alpha, char *cell)
+{
+    if (!bl_is_complex(type))
+        return alpha;
+    if (!alpha.address)
+        return (bl_scalar){bl_conj(alpha.value), NULL};
+    bl_mconj(&s->path, type, 1, 1, (bl_matrix){alpha.address, 1}, (bl_matrix){cell, 1});
+    return bl_scalar_at(type, cell);
+}
+
+/* The way of products with alpha. One by an alpha of 0 is none, whatever its operands hold, and a BLAS may make it or
+ * not; but it has a derivative if a layer below has alpha active. */
+static inline bl_path times(const bl_site *s, bl_scalar alpha)
+{
+    bl_path to = s->path;
+    to.unmade = bl_is_zero(alpha.value);
+    return to;
+}
+
 /* Bytes of workspace, in whole cache lines. */
 static inline size_t bl_room(int64_t elements, int64_t size) { return ((size_t)(elements * size) + 63) & ~(size_t)63; }
 static inline bl_matrix bl_work_matrix(char *at, int64_t rows) { return (bl_matrix){at, rows > 1 ? rows : 1}; }

@@ -5,26 +5,6 @@
 #include "access_level3.h"
 #include "made.h"
 
-/* conj(alpha): in a cell if a layer below may have alpha active. */
-static inline bl_scalar conjugated(const bl_site *s, int type, bl_scalar alpha, char *cell)
-{
-    if (!bl_is_complex(type))
-        return alpha;
-    if (!alpha.address)
-        return (bl_scalar){bl_conj(alpha.value), NULL};
-    bl_mconj(&s->path, type, 1, 1, (bl_matrix){alpha.address, 1}, (bl_matrix){cell, 1});
-    return bl_scalar_at(type, cell);
-}
-
-/* The way of products with alpha. One by an alpha of 0 is none, whatever its operands hold, and a BLAS may make it or
- * not; but it has a derivative if a layer below has alpha active. */
-static inline bl_path times(const bl_site *s, bl_scalar alpha)
-{
-    bl_path to = s->path;
-    to.unmade = bl_is_zero(alpha.value);
-    return to;
-}
-
 /* The diagonal as a matrix of one row. */
 static inline bl_matrix diagonal_of(bl_matrix x) { return (bl_matrix){x.at, x.ld + 1}; }
 

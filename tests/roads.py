@@ -20,10 +20,16 @@ from blasad import ffi
 
 REAL = {"s": np.float32, "d": np.float64, "c": np.float32, "z": np.float64}
 DTYPE = {"s": np.float32, "d": np.float64, "c": np.complex64, "z": np.complex128}
-FLAGS = {"N": 111, "T": 112, "C": 113, "U": 121, "L": 122}
+FLAGS = {
+    "trans": {"N": 111, "T": 112, "C": 113},
+    "uplo": {"U": 121, "L": 122},
+    "diag": {"N": 131, "U": 132},
+    "side": {"L": 141, "R": 142},
+}
 LAYOUTS = {"row": 101, "col": 102}
 FLAG_NAMES = re.compile(r"trans[ab]?|uplo|side|diag")
 SCALARS, OPERANDS = ("alpha", "beta"), ("a", "b", "c", "x", "y", "dot")
+LEVEL1 = re.compile(r"[sdcz](copy|swap|scal|axpy)")  # has no layout in CBLAS
 
 Step = dict[str, Any]
 Where = Callable[[str], int]
@@ -60,6 +66,7 @@ class Road:
     pattern: str  # of the symbol: "scipy_{}_64_"
     package: str = ""  # of "wrapped" and "bare"
     found: int = 0  # what somebody has found for "bare" before
+    lengths: bool = False  # of the strings at the end, as Fortran compilers pass them
 
     @property
     def cblas(self) -> bool:
@@ -70,7 +77,9 @@ class Road:
         return 64 if "64" in self.pattern else 32
 
     def __str__(self) -> str:
-        return f"{self.how} {self.pattern.format('?gemm')}" + (f" of {self.package}" if self.package else "")
+        return f"{self.how} {self.pattern.format('?gemm')}" + (
+            f" of {self.package}" if self.package else " with lengths" if self.lengths else ""
+        )
 
     def can(self, step: Step) -> bool:
         """Whether the call can be made this way at all: C passes real scalars by value, Fortran knows no row-major."""
@@ -91,7 +100,8 @@ class Road:
         """Makes the call. Temporaries (flags, dimensions, constant scalars) are gone when it returns."""
         args = {k: v for k, v in step.items() if k not in ("call", "layout")}
         letter = step["call"][0]
-        given = [LAYOUTS[step.get("layout", "col")]] if self.cblas else []
+        has_layout = self.cblas and not LEVEL1.fullmatch(step["call"])
+        given = [LAYOUTS[step.get("layout", "col")]] if has_layout else []
         if self.how == "cffi":
             self._cffi(letter, step["call"], given, args, where)
         else:
@@ -103,7 +113,7 @@ class Road:
         kept = []
         for key, value in args.items():
             if FLAG_NAMES.fullmatch(key):
-                given.append(_flag(value) if self.cblas else ffi.new("char[]", value.encode()))
+                given.append(_flag(key, value) if self.cblas else ffi.new("char[]", value.encode()))
             elif key in OPERANDS:
                 given.append(ffi.cast(real, where(value)))
             elif key in SCALARS:
@@ -130,7 +140,7 @@ class Road:
         for key, value in args.items():
             if FLAG_NAMES.fullmatch(key):
                 kinds.append(ctypes.c_int if self.cblas else ctypes.c_char_p)
-                given.append(_flag(value) if self.cblas else value.encode())
+                given.append(_flag(key, value) if self.cblas else value.encode())
             elif key in OPERANDS:
                 kinds.append(ctypes.c_void_p)
                 given.append(where(value))
@@ -150,6 +160,9 @@ class Road:
                 number = np.array([value] if self.bits == 64 else [value, 0x5BADC0DE], f"i{self.bits // 8}")
                 kept.append(number)
                 given.append(number.ctypes.data)
+        for _ in range(sum(map(bool, map(FLAG_NAMES.fullmatch, args))) if self.lengths else 0):
+            kinds.append(ctypes.c_size_t)
+            given.append(1)
         _prototype(*kinds)(self.pointer(routine))(*given)
         _trash(kept)
 
@@ -159,8 +172,8 @@ def _prototype(*kinds: Any) -> Any:
     return ctypes.CFUNCTYPE(None, *kinds)
 
 
-def _flag(value: str) -> int:
-    return FLAGS.get(value.upper(), 119)
+def _flag(key: str, value: str) -> int:
+    return FLAGS["trans" if key.startswith("trans") else key].get(value.upper(), 119)
 
 
 def _is_number(text: str) -> bool:
@@ -200,6 +213,8 @@ CBLAS = (
     Road("wrapped", "scipy_cblas_{}64_", "numpy"),
 )
 ROADS = FORTRAN + CBLAS
+WITH_LENGTHS = (Road("ctypes", "{}_", lengths=True), Road("ctypes", "{}_64_", lengths=True))
+BARE = (Road("bare", "scipy_{}_", "scipy"), Road("bare", "scipy_cblas_{}64_", "numpy"))
 
 
 def place(memory: Mapping[str, np.ndarray]) -> Where:

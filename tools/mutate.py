@@ -49,10 +49,12 @@ C_TESTS = [
     "widths",
     "hidden_lengths",
     "threads",
+    "all_threads",
     "stacks",
     "views_overlap",
     "scratch",
     "parts",
+    "copies",
     "recognize",
     "kernels",
 ]

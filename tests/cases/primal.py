@@ -21,6 +21,7 @@ class View:
 
     def __init__(self, call, key, index):
         self.call, self.key, self.index = call, key, index
+        call.views[key] = self
         self.name = call.place(key)[0]
         self.memory = call.memory[self.name]
         assert index.size == 0 or 0 <= index.min() <= index.max() < self.memory.size, f"{key} leaves {self.name}"
@@ -28,8 +29,9 @@ class View:
     def get(self, mask=None):
         mask = np.ones(self.index.shape, bool) if mask is None else mask
         self.call.reads.setdefault(self.key, set()).update((self.name, i) for i in self.index[mask].tolist())
-        out = np.zeros(self.index.shape, self.memory.dtype)
-        out[mask] = self.memory[self.index[mask]]
+        if not mask.any():
+            return np.zeros(self.index.shape, self.memory.dtype)
+        out = np.where(mask, self.memory[np.where(mask, self.index, self.index[mask][0])], self.memory.dtype.type(0))
         self.call.poisoned |= not np.isfinite(out).all()
         return out
 
@@ -44,8 +46,8 @@ class Call:
 
     def __init__(self, step, memory):
         self.args = {k: v for k, v in step.items() if k != "call"}
-        self.memory, self.reads, self.writes, self.poisoned = memory, {}, {}, False
-        name = step["call"].removesuffix("_sub")
+        self.memory, self.views, self.reads, self.writes, self.poisoned = memory, {}, {}, {}, False
+        name, self.letter = step["call"].removesuffix("_sub"), step["call"][0]
         self.family = next((f for f in (name[1:], name[2:]) if f in ROUTINES), None)
         assert self.family, f"unknown routine {step['call']}"
         self.row_major = self.args.get("layout", "col") == "row"
@@ -61,6 +63,8 @@ class Call:
 
     def flag(self, key):
         allowed = {"uplo": "UL", "side": "LR", "diag": "UN"}.get(key, "NTC")
+        if self.family in ("syrk", "syr2k") and key == "trans" and self.letter in "cz":
+            allowed = "NT"
         value = self.args[key].upper()
         return value if value in allowed else self.refuse(key)
 
@@ -119,6 +123,8 @@ def triangular(view, uplo, diag):
 
 def update(out, product, alpha, beta, mask=None, real_diagonal=False):
     """out <- product() + beta out. product is not evaluated for alpha = 0, out is not read for beta = 0."""
+    if out.index.size == 0:
+        return
     total = product() if alpha != 0 else np.zeros(out.index.shape, out.memory.dtype)
     old = out.get(mask) if beta != 0 else 0
     if real_diagonal:  # Hermitian: imaginary parts there are not read, and set to 0
@@ -183,6 +189,8 @@ def trmm(c, solve=False):
     m, n, alpha = c["m"], c["n"], c.scalar("alpha")
     order = m if side == "L" else n
     a, b = c.matrix("a", order, order), c.matrix("b", m, n)
+    if b.index.size == 0:
+        return
     if alpha == 0:
         b.set(0)
         return
@@ -224,12 +232,21 @@ def ger(c, conjugate=False):
         a.set(a.get() + alpha * x.get()[:, None] * row)
 
 
-def syr(c, hermitian=False):
+def syr(c, hermitian=False, rank2=False):
     uplo, n, alpha = c.flag("uplo"), c["n"], c.scalar("alpha")
-    x, a = c.vector("x", n), c.matrix("a", n, n)
-    if n and alpha != 0:
+    x, y = c.vector("x", n), c.vector("y", n) if rank2 else None
+    a = c.matrix("a", n, n)
+
+    def product():
         v = x.get()
-        update(a, lambda: alpha * v[:, None] * (v.conj() if hermitian else v), 1, 1, triangle(uplo, n), hermitian)
+        if not rank2:
+            return alpha * v[:, None] * (v.conj() if hermitian else v)
+        w = y.get()
+        other = np.conj(alpha) * w[:, None] * v.conj() if hermitian else alpha * w[:, None] * v
+        return alpha * v[:, None] * (w.conj() if hermitian else w) + other
+
+    if n and alpha != 0:
+        update(a, product, 1, 1, triangle(uplo, n), hermitian)
 
 
 def dot(c, conjugate=False):
@@ -252,8 +269,8 @@ def axpy(c):
 
 def scal(c):
     n, alpha = c.args["n"], c.scalar("alpha")
+    x = c.vector("x", n)
     if n > 0 and c.args["incx"] > 0:  # other increments: the reference returns at once
-        x = c.vector("x", n)
         x.set(alpha * x.get())
 
 
@@ -300,6 +317,8 @@ ROUTINES = {
     "gerc": lambda c: ger(c, True),
     "syr": syr,
     "her": lambda c: syr(c, True),
+    "syr2": lambda c: syr(c, False, True),
+    "her2": lambda c: syr(c, True, True),
     "dot": dot,
     "dotu": dot,
     "dotc": lambda c: dot(c, True),

@@ -5,16 +5,16 @@
 
 #include <sys/mman.h>
 
-enum { MANY = 200000, PAGE = 4096, SEEN = 256 }; /* so many doubles go back to the system when they are freed */
+enum { MANY = 300000, PAGE = 4096, SEEN = 256 }; /* so many doubles go back to the system when they are freed */
 
 static double *x, *dx, *y, *dy, *tx, *ty, *tdx, *tdy;
 static double p[2] = {2, 3}, dp[2], tp[2], tdp[2], result, dresult;
 
-static void scaled(const double *from, const double *by, double *to)
+static void scaled(const double *alpha, const double *from, const double *by, double *to)
 {
     const int32_t many = MANY, one = 1;
-    ((check_gemm)check_entry("dgemm_"))("N", "N", &many, &one, &one, &(double){1}, from, &many, by, &one, &(double){0},
-                                        to, &many);
+    ((check_gemm)check_entry("dgemm_"))("N", "N", &many, &one, &one, alpha, from, &many, by, &one, &(double){0}, to,
+                                        &many);
 }
 
 static double *numbers(double first)
@@ -72,9 +72,10 @@ int main(void)
     CHECK_OK(blasad_duplicated(inner, p, dp, sizeof p));
     CHECK_OK(blasad_tape_start(inner));
     double *scratch = numbers(0);
-    scaled(x, &p[0], scratch);
-    scaled(scratch, &p[1], y); /* keeps scratch */
-    scaled(y, &p[1], x);       /* saves x */
+    const double unit = 1;
+    scaled(&unit, x, &p[0], scratch);
+    scaled(&unit, scratch, &p[1], y); /* keeps scratch */
+    scaled(&p[0], y, &p[1], x);       /* saves x; its adjoint takes workspace */
     CHECK_OK(blasad_tape_close_recording(inner));
     CHECK_OK(blasad_reverse(inner));
     char *seen[SEEN], *again[SEEN];

@@ -344,7 +344,8 @@ static void test_replaced(void)
     CHECK(find(&vs, &v, &m) == BL_MATCH_NONE);
     CHECK(note(&vs, matrix(numbers, 4, 3, 4), false, 1));
     CHECK(find(&vs, &v, &m) == BL_MATCH_HERE && m.event == 1);
-    CHECK(note(&vs, matrix(numbers, 4, 3, 4), false, 2)); /* the same content again */
+    CHECK(bl_values_find(&vs, &v, 4, bl_content_sum(&v, 8), &m) == BL_MATCH_NONE); /* other numbers */
+    CHECK(note(&vs, matrix(numbers, 4, 3, 4), false, 2));                          /* the same content again */
     CHECK(find(&vs, &v, &m) == BL_MATCH_HERE && m.event == 2);
     numbers[5] = -1;
     CHECK(find(&vs, &v, &m) == BL_MATCH_GONE && m.event == 2 && m.value); /* changed, and nothing noted */

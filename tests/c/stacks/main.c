@@ -1,5 +1,5 @@
-/* Scratch on the stacks of several threads, under a tape of all threads: what a thread leaves on its own stack ends
- * with its frames, and with nobody else's. Contract: 7, 9. */
+/* Scratch on stacks: what a thread leaves on its own ends with its frames, also under a tape of all threads, and with
+ * nobody else's. Contract: 7, 9. */
 #include "../check.h"
 
 #include <pthread.h>
@@ -8,11 +8,13 @@ static check_gemm dgemm;
 static double x, dx, y, dy;
 static pthread_barrier_t turn;
 
-static void times(double factor, const double *from, double *to)
+static void product(double factor, const double *from, double keep, double *to)
 {
     const int32_t one = 1;
-    dgemm("N", "N", &one, &one, &one, &factor, from, &one, &(double){1}, &one, &(double){0}, to, &one);
+    dgemm("N", "N", &one, &one, &one, &factor, from, &one, &(double){1}, &one, &keep, to, &one);
 }
+static void times(double factor, const double *from, double *to) { product(factor, from, 0, to); }
+static void add(double factor, const double *from, double *to) { product(factor, from, 1, to); }
 
 static void wait_for_turn(void) { pthread_barrier_wait(&turn); }
 
@@ -80,10 +82,54 @@ static void *below(void *none)
     return none;
 }
 
+/* Frames that are left, and come again with constants in the same places, which are far from their ends. */
+static __attribute__((noinline)) void inner_frame(bool active)
+{
+    double room[64] = {77};
+    if (active)
+        times(2, &x, &room[0]);
+    add(3, &room[0], &y);
+}
+static __attribute__((noinline)) void outer_frame(bool active)
+{
+    double room[64] = {77};
+    if (active)
+        times(2, &x, &room[0]);
+    inner_frame(active);
+    add(7, &x, &y);
+    inner_frame(false);
+    add(3, &room[0], &y);
+}
+
+static void left(int mode, int options)
+{
+    x = 1.625, y = 0;
+    blasad_tape *t = blasad_tape_new(mode, options);
+    CHECK_OK(blasad_duplicated(t, &x, &dx, sizeof x));
+    CHECK_OK(blasad_duplicated(t, &y, &dy, sizeof y));
+    CHECK_OK(blasad_tape_start(t));
+    dx = 1, dy = 0;
+    outer_frame(true);
+    add(5, &x, &y);
+    outer_frame(false);
+    CHECK_OK(blasad_tape_close_recording(t));
+    CHECK(y == 31 * x + 4 * 3 * 77, "%g", y);
+    if (mode == BLASAD_REVERSE) {
+        dx = 0, dy = 1;
+        CHECK_OK(blasad_reverse(t));
+    }
+    CHECK((mode == BLASAD_REVERSE ? dx : dy) == 31, "%g %g", dx, dy);
+    CHECK_OK(blasad_tape_free(t));
+}
+
 int main(void)
 {
     check_backend();
     dgemm = (check_gemm)check_entry("dgemm_");
+    for (int options = 0; options <= BLASAD_NO_VERIFY; options++) {
+        left(BLASAD_REVERSE, options);
+        left(BLASAD_FORWARD, options);
+    }
     pthread_barrier_init(&turn, NULL, 2);
     both(through_stack, meanwhile, "scratch of the tape's thread");
     pthread_t thread;
