@@ -513,5 +513,8 @@ void bl_trmv_adjoint(const bl_site *s)
         add_triangle(s, t, part(u, n, t.row, t.n, c->size), turns ? 'N' : 'C', part(v, n, t.col, t.n, c->size),
                      s->work + bl_room(n, c->size));
     }
-    triangle_times(s, op_of(c->type, adjoint_of(op)), bl_values(s, TRMV_A), G);
+    if (s->active & BL_OPERAND(TRMV_X))
+        triangle_times(s, op_of(c->type, adjoint_of(op)), bl_values(s, TRMV_A), G);
+    else
+        bl_vscal(&s->path, c->type, n, 'N', BL_ZERO, G);
 }
