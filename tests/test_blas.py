@@ -1,13 +1,20 @@
 """Every routine of the table, every type and combination of flags: one call against the chain rule and differences.
 
-One case runs the rows of a covering array of strength 3 over everything else that a call has; see blas_trials.py.
+One case of `test_call` runs the rows of a covering array of strength 3 over everything else that a call has; see
+blas_trials.py.
 """
 
+import numpy as np
 import pytest
-from blas_trials import flag_choices, trials
+from blas_trials import elements_of, flag_choices, names, outputs, plain, shapes, trials
+from memory_guard import bits
+from oracles import Linear, Memory, Step, extended, gather
+from roads import DTYPE, LEVEL1, ROADS, place
 from table import families
+from tracing import Traced
 
-from blasad import Forward, Reverse
+import blasad
+from blasad import Forward, Reverse, Tape
 
 FAMILIES = families()
 MODES = pytest.mark.parametrize("mode", [Reverse, Forward], ids=["reverse", "forward"])
@@ -31,3 +38,121 @@ def test_call(family, letter, flags, mode):
         except BaseException as error:
             error.add_note(str(trial))
             raise
+
+
+# ---------------------------------------------------------------- the whole Jacobian, exactly
+
+
+def dyadic(letter: str, count: int, seed: int) -> np.ndarray:
+    """Numbers with which BLAS computes without rounding, whatever the order of its sums."""
+    x = np.random.default_rng(seed).integers(-4, 5, count * (2 if letter in "cz" else 1)) / 2
+    return (x.view(complex) if letter in "cz" else x).astype(DTYPE[letter])
+
+
+def small(family: str, letter: str, flags: dict[str, str], **changes: object) -> tuple[Step, Memory]:
+    """A call with padding, offsets and increments, and memory for it."""
+    step = plain(family, letter, flags, {d: 3 if d == "n" else 2 for d in names(family, "dims")})
+    step |= {key: key.upper() + "[1]" for key in names(family, "operands")} | changes
+    step |= dict(zip(names(family, "inc"), [-2, 1] if len(names(family, "inc")) > 1 else [2], strict=False))
+    found = shapes(step)
+    step |= {ld: max(1, found[ld[2:]][0]) + 1 for ld in names(family, "ld")}
+    sizes = {key: int(elements_of(step, key, shape).max()) + 2 for key, shape in found.items()}
+    return step, {key.upper(): dyadic(letter, size, i) for i, (key, size) in enumerate(sizes.items())}
+
+
+@pytest.mark.parametrize("scalars", ["active", "constant"])
+@pytest.mark.parametrize(("family", "letter", "flags"), each_case())
+def test_jacobian_of_memory(family, letter, flags, scalars):
+    """Sections 2 and 3: the derivative of memory before -> memory after, entry by entry and without any rounding.
+    Differences with a finite step are exact on polynomials. The chain rule, the other oracle, agrees."""
+    values = {"active": ("S[0]", "S[1]"), "constant": ("0.5-1j", "-2+0.5j") if letter in "cz" else (0.5, -2.0)}[scalars]
+    step, memory = small(family, letter, flags, **dict(zip(names(family, "scalars"), values, strict=False)))
+    memory["S"] = np.array([0.5, -1.5] if letter in "sd" else [0.5 + 1j, -1.5 + 0.5j], DTYPE[letter])
+    start = {name: x.copy() for name, x in memory.items()}
+    shadow = {name: np.zeros_like(x) for name, x in memory.items()}
+    elements = [(name, i) for name, x in memory.items() for i in range(x.size)]
+    linear, traced = Linear(step, extended(memory)), Traced(step, extended(memory))
+    road, where = next(r for r in ROADS if r.can(step)), place(memory)
+
+    def annotated(mode: blasad.activity.Mode) -> Tape:
+        tape = Tape(mode)
+        for name, x in memory.items():
+            tape.duplicated(x, shadow[name], name=name)
+        return tape
+
+    with annotated(Reverse) as tape:
+        road.call(step, where)
+    for name, i, unit in ((n, i, u) for n, i in elements for u in ([1, 1j] if letter in "cz" else [1])):
+        for apply in ("reverse", "forward"):
+            for x in shadow.values():
+                x[:] = 0
+            shadow[name][i] = unit
+            want = extended(shadow)
+            again = (traced.pull if apply == "reverse" else traced.push)(want)
+            if apply == "reverse":
+                linear.pull(want)
+                tape.reverse()
+            else:
+                linear.push(want)
+                for n, x in memory.items():
+                    x[:] = start[n]
+                with annotated(Forward):
+                    road.call(step, where)
+            got = {n: x.astype(want[n].dtype) for n, x in shadow.items()}
+            assert np.array_equal(gather(again, elements), gather(want, elements)), "the oracles differ"
+            assert np.array_equal(gather(got, elements), gather(want, elements)), f"{apply} from {name}[{i}] = {unit}"
+
+
+# ---------------------------------------------------------------- one memory for two operands (section 5)
+
+
+def each_pair() -> list[object]:
+    return [
+        pytest.param(family, letters[0], out, other, id=f"{letters[0]}{family} {out} {other}")
+        for family, letters in FAMILIES.items()
+        for out in sorted(outputs(family))
+        for other in names(family, "operands")
+        if other != out
+    ]
+
+
+@MODES
+@pytest.mark.parametrize(("family", "letter", "out", "other"), each_pair())
+def test_output_shares_elements(family, letter, out, other, mode):
+    """Any overlap of an output with another operand is an error, and the program runs undisturbed."""
+    step, _ = small(family, letter, flag_choices(family, letter)[0])
+    shift = 1 if LEVEL1.fullmatch(step["call"]) else 0  # there, all elements may be shared
+    step |= {out: "W[1]", other: f"W[{1 + shift}]"} | dict.fromkeys(names(family, "inc"), 1)
+    memory = {n: dyadic(letter, 64, i) for i, n in enumerate("ABCXYW")}
+    plainly = {n: x.copy() for n, x in memory.items()}
+    ROADS[0].call(step, place(plainly))
+    shadow = {n: x.copy() for n, x in memory.items()}
+    tape = Tape(mode)
+    tape.__enter__()
+    for n, x in memory.items():
+        tape.duplicated(x, shadow[n], name=n)
+    ROADS[0].call(step, place(memory))
+    with pytest.raises(blasad.AliasError, match="W"):
+        tape.__exit__(None, None, None)
+    assert {n: bits(x) for n, x in memory.items()} == {n: bits(x) for n, x in plainly.items()}
+
+
+@MODES
+@pytest.mark.parametrize("inc", [1, 2, -1])
+@pytest.mark.parametrize("routine", ["daxpy", "zaxpy", "dcopy", "zcopy", "dswap", "zswap"])
+def test_level1_on_itself(routine, inc, mode):
+    """axpy(x, x), copy(x, x) and swap(x, x) are differentiated as what they do."""
+    letter, family = routine[0], routine[1:]
+    step, _ = small(family, letter, {}, **dict.fromkeys(names(family, "scalars"), -1.5))
+    step |= {"x": "W[1]", "y": "W[1]", "incx": inc, "incy": inc}
+    memory = {"W": dyadic(letter, 9, 1)}
+    shadow = {"W": dyadic(letter, 9, 2)}
+    want = extended(shadow)
+    linear = Linear(step, extended(memory))
+    (linear.pull if mode is Reverse else linear.push)(want)
+    with Tape(mode) as tape:
+        tape.duplicated(memory["W"], shadow["W"], name="W")
+        ROADS[0].call(step, place(memory))
+    if mode is Reverse:
+        tape.reverse()
+    assert np.array_equal(shadow["W"], want["W"])
