@@ -353,10 +353,21 @@ MUTATIONS = [
         ("replay: inside the block", "if (t->recording)\n        return bl_fail(BLASAD_TAPE,\n", "if (0)\n        return bl_fail(BLASAD_TAPE,\n"),
     ),
     *_of(
+        "tape.c",
+        ("reverse: other threads' tapes not looked at", "if (atomic_load(&bl_armed) > bl_thread_state.depth)\n        guard_others(t);", ";"),
+        ("reverse: twice at once", "if (atomic_exchange(&t->replaying, true))", "if (atomic_exchange(&t->replaying, true) && 0)"),
+        ("close: under a derivative", "if (atomic_load(&t->layer.held))", "if (0)"),
+        ("free: at once on another thread", "(!bl_is_mine(t) || bl_thread_state.paused || bl_thread_state.in_jvp);", "(bl_thread_state.paused || bl_thread_state.in_jvp);"),
+        ("free: at once in a function of the user's", "(!bl_is_mine(t) || bl_thread_state.paused || bl_thread_state.in_jvp);", "!bl_is_mine(t);"),
+        ("free: later means never", "while (!bl_thread_state.paused && !bl_thread_state.in_jvp) {", "while (0) {"),
+        ("end: unexplained changes are no errors", "if (t->options & BLASAD_UNDECLARED_ERROR) {", "if (0) {"),
+    ),
+    *_of(
         "layer.c",
         ("splice: tapes of all threads unseen", "*end = everywhere;", ";"),
         ("splice: in an operation", "bl_thread_state.splice || bl_thread_state.paused ||", "bl_thread_state.splice ||"),
         ("splice: not undone", "*bl_thread_state.splice = NULL;", ";"),
+        ("interlude: what was linked may be closed", "atomic_fetch_add(&l->held, 1);", ";"),
         ("forget: told to one tape", "l->forget(l, lo, hi);", "if (l == top)\n            l->forget(l, lo, hi);"),
     ),
     # kernels, and how calls arrive (4, 11)
