@@ -475,7 +475,7 @@ void bl_guard_others(const bl_call *c)
         bool live = false;
         for (int i = 0; i < s->n_operands + s->n_scalars && !r && !live; i++) {
             const int k = i - s->n_operands;
-            if (k < 0 ? !((a.read | a.write) & BL_OPERAND(i)) : !c->scalar[k].address)
+            if (k < 0 ? !((a.read | a.write) & BL_OPERAND(i)) : !bl_reads_scalar(c, k))
                 continue;
             const bl_view v = k < 0 ? bl_operand_view(c, i) : bl_view_run(c->scalar[k].address, c->size);
             r = bl_regions_meet(&t->regions, &v);

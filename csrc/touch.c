@@ -132,11 +132,21 @@ bool bl_look_at(blasad_tape *t, const bl_call *c, const bl_view *v, bool read, b
     return false;
 }
 
+/* Has scalar i an influence, whatever its value? Not where the routine returns at once, nor alpha without a product. */
+static bool matters(const bl_call *c, int i)
+{
+    bl_access a = {.scalars = BL_SCALAR(i)};
+    bl_rules[c->routine]->access(c, &a);
+    return a.scalars & BL_SCALAR(i);
+}
+
+bool bl_reads_scalar(const bl_call *c, int i) { return c->scalar[i].address && matters(c, i); }
+
 bool bl_touch_scalar(blasad_tape *t, const bl_call *c, int i, bl_region **owner, unsigned *active)
 {
     char *p = c->scalar[i].address;
     *owner = NULL;
-    if (!p)
+    if (!bl_reads_scalar(c, i))
         return true;
     const bl_view v = bl_view_run(p, c->size);
     bl_region *r = bl_regions_search(&t->regions, &v, BL_SCALAR_BIT + i);
@@ -159,9 +169,10 @@ bool bl_touch_scalar(blasad_tape *t, const bl_call *c, int i, bl_region **owner,
 
 bool bl_active_below(const blasad_tape *t, const bl_call *c, int i)
 {
-    char *p = c->scalar[i].address;
-    const bl_view v = bl_view_run(p, c->size);
-    for (const bl_layer *l = t->layer.below; p && l; l = l->below) {
+    if (!bl_reads_scalar(c, i))
+        return false;
+    const bl_view v = bl_view_run(c->scalar[i].address, c->size);
+    for (const bl_layer *l = t->layer.below; l; l = l->below) {
         const bl_regions *outer = &((const blasad_tape *)l)->regions;
         if (bl_regions_meet(outer, &v) || bl_windows_live(outer, &v))
             return true;
@@ -182,7 +193,7 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
     memcpy(p->flag, c->flag, sizeof p->flag);
     for (int i = 0; i < s->n_scalars; i++) {
         p->scalar[i] = c->scalar[i].value;
-        p->telling |= bl_is_telling(p->scalar[i]) ? BL_SCALAR(i) : 0;
+        p->telling |= bl_is_telling(p->scalar[i]) && matters(c, i) ? BL_SCALAR(i) : 0;
     }
     for (int i = 0; i < s->n_dims; i++) {
         p->dim[i] = c->dim[i];

@@ -54,10 +54,12 @@ BL_HOT bool bl_fits_width(blasad_tape *t, const bl_call *c, bl_region *r)
     return true;
 }
 
-/* The owner of a scalar, NULL where it is constant and nobody annotated it; sets its bit of *active. False: an error
- * was left on the tape. */
+/* Does the result depend on the bytes where scalar i is? Else they are nobody's business, whatever they are. */
+bool bl_reads_scalar(const bl_call *c, int i);
+/* The owner of a scalar, NULL where it is not read, or constant and not annotated; sets its bit of *active. False: an
+ * error was left on the tape. */
 bool bl_touch_scalar(blasad_tape *t, const bl_call *c, int i, bl_region **owner, unsigned *active);
-/* Is scalar i active on a layer below? */
+/* Is scalar i read, and active on a layer below? */
 bool bl_active_below(const blasad_tape *t, const bl_call *c, int i);
 
 BL_HOT bool bl_plan_is_for(const bl_plan *p, const bl_call *c, const bl_routine_spec *s, unsigned scalars)

@@ -139,7 +139,7 @@ def closed_form(step: Step, memory: Memory, shadows: Memory, mode: str, active: 
 class Access:
     """What a gemm accesses and needs, by sections 1, 4 and 6 of the contract, in elements.
 
-    `active` are the names of buffers with a shadow. `reads`, `needs` by argument; `writes`: what it stores to;
+    `active` are the names of buffers with a shadow. `given`: scalars by address that the result depends on; `reads`, `needs` by argument; `writes`: what it stores to;
     `result`: whose derivative it changes, which active scalars do also where their values make it return early.
     """
 
@@ -147,9 +147,8 @@ class Access:
         g = Gemm(step, memory)
         cells = {key: {(name, i) for i in index.ravel().tolist()} for key, (name, index) in g.at.items()}
         some = g.m > 0 and g.n > 0
-        scalars = {
-            s for s in ("alpha", "beta") if s in g.at and g.at[s][0] in active and some and (s == "beta" or g.k > 0)
-        }
+        self.given = {s for s in ("alpha", "beta") if s in g.at and some and (s == "beta" or g.k > 0)}
+        scalars = {s for s in self.given if g.at[s][0] in active}
         product = some and g.k > 0 and (g.alpha != 0 or "alpha" in scalars)
         early = not some or ((g.k == 0 or g.alpha == 0) and g.beta == 1)
         keys = {"a", "b"} if product else set()
@@ -174,7 +173,7 @@ class Access:
     def error(self, active: set[str], constant: set[str]) -> str | None:
         """The error class that the call deserves: section 5, then section 1. What is neither is undeclared."""
         inputs = set().union(*(self.reads.get(key, set()) for key in "ab"))
-        scalars = {e for s in ("alpha", "beta") for e in self.cells.get(s, ()) if e[0] in active | constant}
+        scalars = {e for s in self.given for e in self.cells[s] if e[0] in active | constant}
         if self.touches & _of(active, self.touches) and self.result & (inputs | scalars):
             return "AliasError"
         if self.active and _of(constant, self.result):
