@@ -43,6 +43,7 @@ C_TESTS = [
     "active_zero",
     "by_value",
     "scalar_cache",
+    "scalar_unread",
     "freed",
     "quick_return",
     "backend",
