@@ -43,6 +43,7 @@ C_TESTS = [
     "active_zero",
     "by_value",
     "scalar_cache",
+    "scalar_unread",
     "freed",
     "quick_return",
     "backend",
@@ -60,7 +61,7 @@ C_TESTS = [
 ]
 CAMPAIGNS = (("0", "300"), ("300", "1200"))  # first program, programs
 # Not: test_package.py, which is about an installed package, and those on all shapes of calls, which are slow.
-PY_TESTS = ["announcements", "operations", "batch", "interface", "errors", "nesting"]
+PY_TESTS = ["announcements", "operations", "batch", "interface", "errors", "nesting", "threads"]
 PATIENCE = 150  # seconds for one stage; a mutant that hangs is noticed, too
 
 

@@ -3,6 +3,7 @@
  * somebody else's. Contract: 7, 10. */
 #include "../check.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 enum { MANY = 300000, PAGE = 4096, SEEN = 256 }; /* so many doubles go back to the system when they are freed */
@@ -53,9 +54,32 @@ static int find(const blasad_tape *t, char **seen)
     return n;
 }
 
-int main(void)
+enum where { HERE, ELSEWHERE, INSIDE, PLACES };
+
+static void *free_tape(void *t)
 {
-    check_backend();
+    CHECK_OK(blasad_tape_free(t));
+    return NULL;
+}
+
+/* Where the outer tape cannot be told, on another thread or inside an operation, that waits for a better time. */
+static void free_at(enum where where, blasad_tape *t)
+{
+    pthread_t other;
+    blasad_operation *o = where == INSIDE ? blasad_record_begin(0, NULL, 0, NULL) : NULL;
+    if (where == ELSEWHERE) {
+        CHECK(pthread_create(&other, NULL, free_tape, t) == 0);
+        pthread_join(other, NULL);
+    } else {
+        free_tape(t);
+    }
+    if (o)
+        CHECK_OK(blasad_record_end(o, NULL, NULL, NULL, NULL));
+    free_tape(blasad_tape_open(BLASAD_REVERSE)); /* the tapes of this thread are at it again */
+}
+
+static void run(enum where where)
+{
     double **const all[] = {&x, &dx, &y, &dy, &tx, &ty, &tdx, &tdy};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         *all[i] = numbers((double)i);
@@ -80,7 +104,7 @@ int main(void)
     CHECK_OK(blasad_reverse(inner));
     char *seen[SEEN], *again[SEEN];
     int n = find(outer, seen), found = 0;
-    CHECK_OK(blasad_tape_free(inner));
+    free_at(where, inner);
     CHECK_OK(blasad_forget(scratch, BLASAD_DOUBLE, 1, &(int64_t){MANY}, &(int64_t){sizeof *scratch}));
     free(scratch);
     for (int i = 0; i < n; i++) {
@@ -105,5 +129,14 @@ int main(void)
     CHECK_OK(blasad_tape_free(outer));
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(*all[i]);
+    for (int i = 0; i < found; i++)
+        munmap(again[i] - (uintptr_t)again[i] % PAGE, PAGE);
+}
+
+int main(void)
+{
+    check_backend();
+    for (enum where where = HERE; where < PLACES; where++)
+        run(where);
     return check_end();
 }

@@ -177,6 +177,62 @@ static void strangers(void)
     }
 }
 
+/* A tape of another thread whose shadows are active here, or are not; it is replayed there. */
+static void *replay(void *p)
+{
+    double a[NN] = {1}, c[NN], dc[NN] = {1};
+    shared *s = p;
+    blasad_tape *t = blasad_tape_open(BLASAD_REVERSE);
+    CHECK_OK(blasad_duplicated(t, a, s->what ? s->active : s->undeclared, sizeof a));
+    CHECK_OK(blasad_duplicated(t, c, dc, sizeof c));
+    product(a, s->constant, 0, c);
+    CHECK_OK(blasad_tape_close_recording(t));
+    CHECK_OK(blasad_reverse(t));
+    CHECK_OK(blasad_tape_free(t));
+    return NULL;
+}
+
+static void foreign_shadows(void)
+{
+    for (int active = 0; active < 2; active++) {
+        shared s = {.what = active};
+        s.tape = blasad_tape_open(BLASAD_REVERSE);
+        CHECK_OK(blasad_duplicated(s.tape, s.active, s.shadow, sizeof s.active));
+        elsewhere(replay, &s);
+        CHECK_CODE(blasad_tape_close_recording(s.tape), active ? BLASAD_ACTIVITY : BLASAD_OK,
+                   active ? "reverse() on another thread" : "");
+        CHECK_OK(blasad_tape_free(s.tape));
+    }
+}
+
+/* While it is replayed a tape is neither replayed nor freed. */
+static int interfere(void *self, int shadow, void *const *in, void *const *out, void *const *d, blasad_array *result)
+{
+    static int depth;
+    (void)shadow, (void)in, (void)out, (void)d, (void)result;
+    if (depth++)
+        return 1;
+    CHECK_CODE(blasad_reverse(self), BLASAD_TAPE, "in reverse() of this tape");
+    CHECK_CODE(blasad_tape_free(self), BLASAD_TAPE, "in reverse() of this tape");
+    return 0;
+}
+
+static void twice_at_once(void)
+{
+    const int64_t n = NN, near = sizeof(double);
+    double x[NN] = {1}, dx[NN] = {0}, y[NN], dy[NN] = {0};
+    blasad_tape *t = blasad_tape_open(BLASAD_REVERSE);
+    CHECK_OK(blasad_duplicated(t, x, dx, sizeof x));
+    CHECK_OK(blasad_duplicated(t, y, dy, sizeof y));
+    blasad_operation *o = blasad_record_begin(1, &(blasad_array){x, BLASAD_DOUBLE, 1, &n, &near}, 1,
+                                              &(blasad_array){y, BLASAD_DOUBLE, 1, &n, &near});
+    memset(y, 0, sizeof y);
+    CHECK_OK(blasad_record_end(o, interfere, NULL, t, NULL));
+    CHECK_OK(blasad_tape_close_recording(t));
+    CHECK_OK(blasad_reverse(t));
+    CHECK_OK(blasad_tape_free(t));
+}
+
 /* The owner goes on making scratch active, here and there in one window and in others, while strangers read a piece of
  * it that it leaves alone. */
 static double pool[64][NN];
@@ -292,6 +348,8 @@ int main(void)
     dgemm = (check_gemm)check_entry("dgemm_");
     side_by_side();
     strangers();
+    foreign_shadows();
+    twice_at_once();
     hammered();
     all_threads(BLASAD_REVERSE);
     all_threads(BLASAD_FORWARD);
