@@ -211,4 +211,5 @@ def wheel(session: nox.Session) -> None:
     shutil.rmtree(tree / "blasad")
 
     session.install(str(built))
-    run_pytest(session, tree, session.posargs)
+    # Those of every rule take as long as all others together, and what they test is not how it is packed.
+    run_pytest(session, tree, session.posargs or [f"--ignore={(tree / 'tests' / 'test_blas.py').resolve()}"])

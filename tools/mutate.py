@@ -29,7 +29,7 @@ from typing import NamedTuple
 from mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).parents[1]
-# Those that notice soonest first. Not: fork, fork_locks, memory, wide, which are slow and about something else.
+# Those that notice soonest first. Not: fork, fork_locks, memory, memory_scratch, wide: slow, and about something else.
 C_TESTS = [
     "announce",
     "nesting",

@@ -539,7 +539,11 @@ static void random_program(int round)
     returns = 0;
     for (int i = 0; i < 6; i++)
         places[i] = (int)check_below(WORLD - 40);
-    for (int i = 0; i < 10 + round % 50; i++)
+    /* in some, operands have one owner each */
+    const bool large = round % 3 == 1;
+    for (int i = 0; large && i < 2; i++)
+        world_annotate(ACTIVE, 70 * i, 1, &(int64_t){60}, &(int64_t){1});
+    for (int i = 0; i < (large ? 3 : 10 + round % 50); i++)
         random_annotation();
     world_run_program(&vectors, round, 5 + round % (STEPS - 5), places, 6);
     if (check_failures)
