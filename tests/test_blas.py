@@ -157,3 +157,27 @@ def test_level1_on_itself(routine, inc, mode):
     if mode is Reverse:
         tape.reverse()
     assert np.array_equal(shadow["W"], want["W"])
+
+
+@MODES
+@pytest.mark.parametrize("routine", ["daxpy", "zaxpy", "dcopy", "zswap"])
+def test_level1_on_itself_between_others(routine, mode):
+    """Calls alike in all but that, one after the other: what is known of one is not taken for the other."""
+    letter, family = routine[0], routine[1:]
+    step, memory = small(family, letter, {}, **dict.fromkeys(names(family, "scalars"), -1.5))
+    step |= {"incx": 1, "incy": 1}
+    shadow = {n: dyadic(letter, x.size, 5) for n, x in memory.items()}
+    want, values = extended(shadow), extended(memory)
+    steps = [{**step, **places} for places in ({}, {"y": step["x"]}, {}, {"x": step["y"]}, {})]
+    linears = [Linear(s, values) for s in steps]
+    for linear in reversed(linears) if mode is Reverse else linears:
+        (linear.pull if mode is Reverse else linear.push)(want)
+    with Tape(mode) as tape:
+        for n, x in memory.items():
+            tape.duplicated(x, shadow[n], name=n)
+        for s in steps:
+            ROADS[0].call(s, place(memory))
+    if mode is Reverse:
+        tape.reverse()
+    for n, x in shadow.items():
+        assert np.array_equal(x, want[n])
