@@ -385,7 +385,7 @@ class Oracle:
                     self.touched |= source & self.dup
                     self.left[mine] = self.words[mine]
                     self.events.append("copy followed")
-                    symmetric = x.shape[0] == x.shape[1] and len(set(both_orders(x))) == 1
+                    symmetric = len(set(both_orders(x))) == 1  # as can be what is no square, if numbers repeat
                     if self.content(source) != then or len(origins) > 1 or symmetric:
                         self.may("ActivityError")
                     return True
