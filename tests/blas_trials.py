@@ -77,10 +77,12 @@ def plain(family: str, letter: str, flags: dict[str, str], dims: dict[str, int],
 
 def shapes(step: Step) -> dict[str, tuple[int, ...]]:
     """Of each operand as the program sees it, rows and columns whatever the layout."""
+    rows = max(2 * LARGE, *(step[d] for d in names(step["call"][1:], "dims")))
+    room = max(ROOM, (rows + 1) * rows)
     memory = {
-        place_of(step[a])[0]: np.zeros(ROOM, np.clongdouble) for a in (*OPERANDS, *SCALARS) if is_named(step.get(a))
+        place_of(step[a])[0]: np.zeros(room, np.clongdouble) for a in (*OPERANDS, *SCALARS) if is_named(step.get(a))
     }
-    tight = {a: (1 if a.startswith("inc") else 2 * LARGE) for a in step if a.startswith(("inc", "ld"))}
+    tight = {a: (1 if a.startswith("inc") else rows) for a in step if a.startswith(("inc", "ld"))}
     call = Call({**step, **tight}, memory)
     ROUTINES[call.family](call)
     return {key: view.index.shape for key, view in call.views.items()}

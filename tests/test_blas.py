@@ -4,6 +4,8 @@ One case of `test_call` runs the rows of a covering array of strength 3 over eve
 blas_trials.py.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 from blas_trials import elements_of, flag_choices, names, outputs, plain, shapes, trials
@@ -102,6 +104,36 @@ def test_jacobian_of_memory(family, letter, flags, scalars):
             got = {n: x.astype(want[n].dtype) for n, x in shadow.items()}
             assert np.array_equal(gather(again, elements), gather(want, elements)), "the oracles differ"
             assert np.array_equal(gather(got, elements), gather(want, elements)), f"{apply} from {name}[{i}] = {unit}"
+
+
+# ---------------------------------------------------------------- beyond the blocks that rules and entries work in
+
+LONG = 150  # more than the order of a triangle's square blocks, and than the numbers conjugated at a time
+
+
+@MODES
+@pytest.mark.parametrize(("family", "letter", "flags"), each_case("dz"))
+def test_long(family, letter, flags, mode):
+    """One dimension after the other is long, in both layouts; again without any rounding."""
+    layouts = ["col"] if LEVEL1.fullmatch(letter + family) else ["col", "row"]
+    for long, layout in itertools.product(names(family, "dims"), layouts):
+        step, _ = small(family, letter, flags)
+        step |= {d: LONG if d == long else 3 for d in names(family, "dims")} | {"layout": layout}
+        step |= dict(zip(names(family, "scalars"), (-1.5, 0.5), strict=False))
+        step |= {ld: LONG + 1 for ld in names(family, "ld")}
+        sizes = {key: int(elements_of(step, key, shape).max()) + 2 for key, shape in shapes(step).items()}
+        memory = {key.upper(): dyadic(letter, size, i) for i, (key, size) in enumerate(sizes.items())}
+        shadow = {name: dyadic(letter, x.size, 9) for name, x in memory.items()}
+        traced = Traced(step, extended(memory))
+        want = (traced.pull if mode is Reverse else traced.push)(extended(shadow))
+        with Tape(mode) as tape:
+            for name, x in memory.items():
+                tape.duplicated(x, shadow[name], name=name)
+            next(r for r in ROADS if r.can(step)).call(step, place(memory))
+        if mode is Reverse:
+            tape.reverse()
+        for name, x in shadow.items():
+            assert np.array_equal(x, want[name]), f"{name}, {long} = {LONG}, by {layout}"
 
 
 # ---------------------------------------------------------------- one memory for two operands (section 5)
