@@ -120,7 +120,7 @@ def test_long(family, letter, flags, mode):
         step, _ = small(family, letter, flags)
         step |= {d: LONG if d == long else 3 for d in names(family, "dims")} | {"layout": layout}
         step |= dict(zip(names(family, "scalars"), (-1.5, 0.5), strict=False))
-        step |= {ld: LONG + 1 for ld in names(family, "ld")}
+        step |= dict.fromkeys(names(family, "ld"), LONG + 1)
         sizes = {key: int(elements_of(step, key, shape).max()) + 2 for key, shape in shapes(step).items()}
         memory = {key.upper(): dyadic(letter, size, i) for i, (key, size) in enumerate(sizes.items())}
         shadow = {name: dyadic(letter, x.size, 9) for name, x in memory.items()}
