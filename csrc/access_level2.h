@@ -194,4 +194,22 @@ static inline size_t trmv_workspace(const bl_call *c, unsigned active)
     return active ? bl_room(n, c->size) + bl_room(block * block, c->size) : 0;
 }
 
+/* ---- x <- op(A)^-1 x: but for what its adjoint needs, a trmv */
+
+#define trsv_access trmv_access
+
+/* G is solved for whatever is active, and of x what the call left is enough. */
+static inline unsigned trsv_needs(const bl_call *c, unsigned active)
+{
+    if (!trmv_reads(c) || !active)
+        return 0;
+    return BL_OPERAND(TRMV_A) | (active & BL_OPERAND(TRMV_A) ? BL_LEFT(TRMV_X) : 0);
+}
+
+/* And the solution, in forward mode. */
+static inline size_t trsv_workspace(const bl_call *c, unsigned active)
+{
+    return active ? trmv_workspace(c, active) + bl_room(c->dim[0], c->size) : 0;
+}
+
 #endif

@@ -266,6 +266,20 @@ static inline unsigned trmm_needs(const bl_call *c, unsigned active)
     return needs;
 }
 
+/* ---- trsm: but for what its adjoint needs, a trmm */
+
+#define trsm_access trmm_access
+
+/* Of B what the call left is enough, and saves the adjoint a solve; alpha's derivative needs what it found, from which
+ * the other is made again. */
+static inline unsigned trsm_needs(const bl_call *c, unsigned active)
+{
+    const unsigned alpha = active & BL_SCALAR(ALPHA), a = active & BL_OPERAND(A);
+    if (trmm_is_empty(c) || !(alpha || (has_products(c, active) && (a | (active & BL_OPERAND(B))))))
+        return 0;
+    return trmm_triangle(c) | (alpha ? BL_OPERAND(B) : a ? BL_LEFT(B) : 0);
+}
+
 /* Bytes for a cell with conj(alpha), a diagonal block of dA, and a matrix: a conjugated one, or in forward mode a
  * product. */
 static inline size_t trmm_workspace(const bl_call *c, unsigned active)
@@ -274,6 +288,13 @@ static inline size_t trmm_workspace(const bl_call *c, unsigned active)
         return 0;
     const int64_t size = bl_element_size(c->type);
     return bl_room(1, size) + leaf_room(read_trmm(c).order, size) + bl_room(c->dim[0] * c->dim[1], size);
+}
+
+/* And one more matrix, a solution. */
+static inline size_t trsm_workspace(const bl_call *c, unsigned active)
+{
+    const size_t shared = trmm_workspace(c, active);
+    return shared ? shared + bl_room(c->dim[0] * c->dim[1], c->size) : 0;
 }
 
 #endif

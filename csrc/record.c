@@ -165,6 +165,19 @@ static bool keep_parts(blasad_tape *t, const bl_call *c, const bl_view *v, bl_re
     return true;
 }
 
+/* What the adjoint needs of what the call left. */
+static bool keep_left(blasad_tape *t, const bl_call *c, const bl_touch *w)
+{
+    bool good = true;
+    for (int i = 0; i < bl_routine_table[c->routine]->n_operands; i++) {
+        if (!(w->plan->needs & BL_LEFT(i)))
+            continue;
+        const bl_view v = bl_touched_view(w, i);
+        good &= keep_parts(t, c, &v, w->record);
+    }
+    return good;
+}
+
 /* What a call leaves in the parts of an output. */
 static bool overwrite_parts(blasad_tape *t, const bl_call *c, const bl_view *v, bool live, bool saves, bl_record *r)
 {
@@ -322,7 +335,7 @@ BL_HOT enum bl_seen before(blasad_tape *t, const bl_call *c, const bl_family *f)
     }
     if (!p->after)
         return BL_SEEN;
-    if (verify || p->timed) {
+    if (verify || p->timed || p->needs >= BL_LEFT(0)) {
         w.record = r;
         w.start = p->timed ? now() : 0;
         bl_publish(t, &w);
@@ -360,6 +373,8 @@ void bl_tape_after(bl_layer *self, const bl_call *c)
         t->extra[w->record->extra - 1].seconds = (float)(now() - w->start);
     if (!(t->options & BLASAD_NO_VERIFY))
         bl_verify_after(t, c, w);
+    if (w->plan->needs >= BL_LEFT(0) && !keep_left(t, c, w))
+        bl_out_of_memory(t);
     if (w->plan->active)
         look_at_returned(t, c, w->plan->single);
 }

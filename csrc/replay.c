@@ -80,17 +80,24 @@ static void pass_saves(const blasad_tape *t, const bl_path *to, const bl_record 
             bl_mirror_back(to, s);
 }
 
+/* Passes what the call saved, ahead of its adjoint or, where that needs what the call left, behind it. */
 static void replay_call(blasad_tape *t, const bl_record *r, bl_site *site)
 {
     const bl_extra *x = bl_extra_of(t, r);
     bl_call c;
     bl_unpack(t, r, &c);
-    if (!(r->shadowed & r->write))
+    if (!(r->shadowed & r->write)) {
+        pass_saves(t, &site->path, r, false);
         return;
+    }
     unsigned active = r->read & r->had;
     for (int i = 0; x && i < bl_routine_table[r->routine]->n_scalars; i++)
         active |= (x->scalar_place[i] ? BL_SCALAR(i) : 0) | (x->cell[i] ? BL_OUTER(i) : 0);
-    char *work = bl_site_values(t, &site->path, r, &c, bl_rules[c.routine]->needs(&c, active), t->work);
+    const unsigned needs = bl_rules[c.routine]->needs(&c, active);
+    const bool later = needs >= BL_LEFT(0);
+    if (!later)
+        pass_saves(t, &site->path, r, false);
+    char *work = bl_site_values(t, &site->path, r, &c, needs, t->work);
     site->call = &c;
     site->active = active;
     for (int k = 0; k < bl_batch(t); k++) {
@@ -98,6 +105,8 @@ static void replay_call(blasad_tape *t, const bl_record *r, bl_site *site)
         bl_rules[c.routine]->adjoint(site);
         bl_site_scatter(t, r, k, site);
     }
+    if (later)
+        pass_saves(t, &site->path, r, false);
 }
 
 int bl_replay(blasad_tape *t)
@@ -110,13 +119,13 @@ int bl_replay(blasad_tape *t)
             ask_ahead(t, index - AHEAD);
         site.path.backend = bl_backend_of(r->backend);
         site.path.symbol = r->symbol;
-        if (r->routine == BL_OPERATION)
+        if (r->routine == BL_OPERATION) {
             bl_operation_outputs(t, r, &site.path);
-        pass_saves(t, &site.path, r, false);
-        if (r->routine == BL_OPERATION)
+            pass_saves(t, &site.path, r, false);
             code = bl_operation_adjoint(t, r, &site.path);
-        else
+        } else {
             replay_call(t, r, &site);
+        }
         pass_saves(t, &site.path, r, true);
     }
     bl_work_end(t, bl_thread_state.top);

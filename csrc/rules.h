@@ -12,6 +12,8 @@ enum { BL_SCALAR_BIT = BL_MAX_OPERANDS };
 #define BL_SCALARS (BL_SCALAR(0) | BL_SCALAR(1))
 #define BL_OUTER(i) (BL_SCALAR(i) << BL_MAX_SCALARS)
 #define BL_ANY(i) (BL_SCALAR(i) | BL_OUTER(i))
+/* In what an adjoint needs: the values that the call leaves in output i, instead of those that it found. */
+#define BL_LEFT(i) (BL_OPERAND(i) << (BL_MAX_OPERANDS + 2 * BL_MAX_SCALARS))
 
 /* What a call really accesses, after the quick returns of the reference. */
 typedef struct bl_access {
@@ -23,7 +25,7 @@ typedef struct bl_access {
 
 /* A call for a rule: values, shadows and room. */
 typedef struct bl_site {
-    const bl_call *call;           /* operand i: where its values are; for an adjoint as the call saw them */
+    const bl_call *call;           /* operand i: where its values are; for an adjoint those that it needs */
     void *shadow[BL_MAX_OPERANDS]; /* NULL: constant */
     int64_t shadow_ld[BL_MAX_OPERANDS];
     void *scalar_shadow[BL_MAX_SCALARS];
@@ -35,8 +37,8 @@ typedef struct bl_site {
 typedef struct bl_family {
     const bl_routine_spec *spec;
     void (*access)(const bl_call *c, bl_access *a);
-    /* Operands whose values the adjoint needs, given the active arguments; with scalars of layers below, what calls of
-     * the adjoint need of them. */
+    /* Operands whose values the adjoint needs (BL_LEFT: of an output, afterwards), given the active arguments; with
+     * scalars of layers below, what calls of the adjoint need of them. */
     unsigned (*needs)(const bl_call *c, unsigned active);
     size_t (*workspace)(const bl_call *c, unsigned active);
     void (*tangent)(const bl_site *s);

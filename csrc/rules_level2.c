@@ -27,13 +27,17 @@
  *   tangent  dx <- op(A) dx + op(dA) x_old
  *   adjoint  dop(A) += G x_old^H in the triangle, then G <- op(A)^H G
  *
+ *   trsv   op(A) x = x_old, A triangular
+ *   tangent  dx <- op(A)^-1 (dx - op(dA) x)
+ *   adjoint  G <- op(A)^-H G, then dop(A) -= G x^H in the triangle
+ *
  * BLAS has no r: conj(A) z is conj(A conj(z)). Products into workspace are added to zeros: not every gemv stores them
  * where its beta is 0.
  */
 #include "access_level2.h"
 #include "made.h"
 
-static const bl_scalar half = {{0.5, 0}, NULL}, two = {{2, 0}, NULL};
+static const bl_scalar half = {{0.5, 0}, NULL}, two = {{2, 0}, NULL}, minus_one = {{-1, 0}, NULL};
 
 /* ---- parts that rules share */
 
@@ -423,7 +427,7 @@ void bl_syr2_adjoint(const bl_site *s)
     restore_diagonal(s, old, G);
 }
 
-/* ---- trmv */
+/* ---- trmv trsv */
 
 /* What is stored of a triangular matrix: a triangle with its diagonal, of the matrix itself or, if that is unit, of the
  * block beside its diagonal. Its rows and columns start at these of the matrix. */
@@ -439,43 +443,68 @@ static stored stored_part(const bl_call *c, bl_matrix a)
     return (stored){{pointer(a, row + col * a.ld, c->size), a.ld}, c->dim[0] - unit, row, col};
 }
 
-/* z <- op(A) z */
-static void triangle_times(const bl_site *s, char op, bl_matrix a, bl_matrix z)
+typedef void by_triangle(const bl_path *to, int type, char uplo, char trans, char diag, int64_t n, bl_matrix a,
+                         bl_matrix x);
+
+/* z <- op(A) z or op(A)^-1 z. BLAS has no 'r'. */
+static void turn(const bl_site *s, by_triangle *by, char op, bl_matrix a, bl_matrix z)
 {
     const bl_call *c = s->call;
     const int64_t n = c->dim[0];
     if (op != 'r') {
-        bl_trmv(&s->path, c->type, c->flag[0], op, c->flag[2], n, a, z);
+        by(&s->path, c->type, c->flag[0], op, c->flag[2], n, a, z);
         return;
     }
     const bl_matrix turned = copied(s, n, 'C', z, s->work);
-    bl_trmv(&s->path, c->type, c->flag[0], 'N', c->flag[2], n, a, turned);
+    by(&s->path, c->type, c->flag[0], 'N', c->flag[2], n, a, turned);
     bl_vaxpby(&s->path, c->type, n, 'N', BL_ONE, 'C', turned, 'N', BL_ZERO, z);
+}
+
+/* dx += factor op(dA) x */
+static void add_tangent_of_triangle(const bl_site *s, bl_scalar factor, bl_matrix x, char *work)
+{
+    const bl_call *c = s->call;
+    const int64_t n = c->dim[0];
+    const char op = op_of(c->type, c->flag[1]), conj = op == 'r' ? 'C' : 'N';
+    const stored t = stored_part(c, bl_shadow(s, TRMV_A));
+    if (t.n == 0)
+        return;
+    const int64_t from = transposes(op) ? t.row : t.col, to = transposes(op) ? t.col : t.row;
+    const bl_matrix w = copied(s, t.n, conj, part(x, n, from, t.n, c->size), work);
+    bl_trmv(&s->path, c->type, c->flag[0], op == 'r' ? 'N' : op, 'N', t.n, t.at, w);
+    bl_vaxpby(&s->path, c->type, t.n, 'N', factor, conj, w, 'N', BL_ONE,
+              part(bl_shadow(s, TRMV_X), n, to, t.n, c->size));
 }
 
 void bl_trmv_tangent(const bl_site *s)
 {
     const bl_call *c = s->call;
-    const int64_t n = c->dim[0];
-    const char op = op_of(c->type, c->flag[1]);
     const bl_matrix dx = bl_shadow(s, TRMV_X);
-    if (n == 0 || !dx.at)
+    if (c->dim[0] == 0 || !dx.at)
         return;
-    triangle_times(s, op, bl_values(s, TRMV_A), dx);
-    if (!s->shadow[TRMV_A])
-        return;
-    const stored t = stored_part(c, bl_shadow(s, TRMV_A));
-    if (t.n == 0)
-        return;
-    const int64_t from = transposes(op) ? t.row : t.col, to = transposes(op) ? t.col : t.row;
-    const char conj = op == 'r' ? 'C' : 'N';
-    const bl_matrix w = copied(s, t.n, conj, part(bl_values(s, TRMV_X), n, from, t.n, c->size), s->work);
-    bl_trmv(&s->path, c->type, c->flag[0], op == 'r' ? 'N' : op, 'N', t.n, t.at, w);
-    bl_vaxpby(&s->path, c->type, t.n, 'N', BL_ONE, conj, w, 'N', BL_ONE, part(dx, n, to, t.n, c->size));
+    turn(s, bl_trmv, op_of(c->type, c->flag[1]), bl_values(s, TRMV_A), dx);
+    if (s->shadow[TRMV_A])
+        add_tangent_of_triangle(s, BL_ONE, bl_values(s, TRMV_X), s->work);
 }
 
-/* The triangle of dA <- dA + u v^T, v conjugated for 'C', by blocks of columns. */
-static void add_triangle(const bl_site *s, stored t, bl_matrix u, char op_v, bl_matrix v, char *work)
+void bl_trsv_tangent(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    const char op = op_of(c->type, c->flag[1]);
+    const bl_matrix a = bl_values(s, TRMV_A), dx = bl_shadow(s, TRMV_X);
+    if (c->dim[0] == 0 || !dx.at)
+        return;
+    if (s->shadow[TRMV_A]) {
+        char *work = s->work + bl_room(c->dim[0], c->size);
+        const bl_matrix x = copied(s, c->dim[0], 'N', bl_values(s, TRMV_X), work);
+        turn(s, bl_trsv, op, a, x);
+        add_tangent_of_triangle(s, minus_one, x, s->work);
+    }
+    turn(s, bl_trsv, op, a, dx);
+}
+
+/* The triangle of dA <- dA + factor u v^T, v conjugated for 'C', by blocks of columns. */
+static void add_triangle(const bl_site *s, stored t, bl_scalar factor, bl_matrix u, char op_v, bl_matrix v, char *work)
 {
     const bl_path *to = &s->path;
     const bl_call *c = s->call;
@@ -486,35 +515,54 @@ static void add_triangle(const bl_site *s, stored t, bl_matrix u, char op_v, bl_
         const int64_t row = upper ? 0 : j + cols, rows = upper ? j : t.n - row;
         const bl_matrix square = bl_work_matrix(work, cols), part_v = part(v, t.n, j, cols, size);
         if (rows > 0)
-            add_outer(to, c->type, rows, cols, BL_ONE, part(u, t.n, row, rows, size), op_v, part_v,
+            add_outer(to, c->type, rows, cols, factor, part(u, t.n, row, rows, size), op_v, part_v,
                       (bl_matrix){pointer(t.at, row + j * t.at.ld, size), t.at.ld});
         bl_mscal(to, c->type, cols, cols, 'N', BL_ZERO, square);
         add_outer(to, c->type, cols, cols, BL_ONE, part(u, t.n, j, cols, size), op_v, part_v, square);
-        bl_taxpby(to, c->type, c->flag[0], cols, cols, 'N', BL_ONE, square, 'N', BL_ONE,
+        bl_taxpby(to, c->type, c->flag[0], cols, cols, 'N', factor, square, 'N', BL_ONE,
                   (bl_matrix){pointer(t.at, j + j * t.at.ld, size), t.at.ld});
     }
+}
+
+/* dop(A) += factor G x^H in the stored triangle: factor G x^H, conj(x) G^T, x G^H, conj(G) x^T for N, T, C, r. */
+static void add_to_triangle(const bl_site *s, bl_scalar factor, bl_matrix x)
+{
+    const bl_call *c = s->call;
+    const int64_t n = c->dim[0];
+    const char op = op_of(c->type, c->flag[1]);
+    const bl_matrix G = bl_shadow(s, TRMV_X);
+    const stored t = stored_part(c, bl_shadow(s, TRMV_A));
+    const bool turns = bl_is_complex(c->type) && (op == 'T' || op == 'r');
+    bl_matrix u = transposes(op) ? x : G, v = transposes(op) ? G : x;
+    if (turns)
+        u = copied(s, n, 'C', u, s->work);
+    add_triangle(s, t, factor, part(u, n, t.row, t.n, c->size), turns ? 'N' : 'C', part(v, n, t.col, t.n, c->size),
+                 s->work + bl_room(n, c->size));
 }
 
 void bl_trmv_adjoint(const bl_site *s)
 {
     const bl_call *c = s->call;
-    const int64_t n = c->dim[0];
-    const char op = op_of(c->type, c->flag[1]);
-    const bl_matrix x = bl_values(s, TRMV_X), G = bl_shadow(s, TRMV_X);
-    if (n == 0 || !G.at)
+    const bl_matrix G = bl_shadow(s, TRMV_X);
+    if (c->dim[0] == 0 || !G.at)
         return;
-    if (s->shadow[TRMV_A]) {
-        /* dA += G x^H, conj(x) G^T, x G^H, conj(G) x^T for N, T, C, r */
-        const stored t = stored_part(c, bl_shadow(s, TRMV_A));
-        const bool turns = bl_is_complex(c->type) && (op == 'T' || op == 'r');
-        bl_matrix u = transposes(op) ? x : G, v = transposes(op) ? G : x;
-        if (turns)
-            u = copied(s, n, 'C', u, s->work);
-        add_triangle(s, t, part(u, n, t.row, t.n, c->size), turns ? 'N' : 'C', part(v, n, t.col, t.n, c->size),
-                     s->work + bl_room(n, c->size));
-    }
+    if (s->shadow[TRMV_A])
+        add_to_triangle(s, BL_ONE, bl_values(s, TRMV_X));
     if (s->active & BL_OPERAND(TRMV_X))
-        triangle_times(s, op_of(c->type, adjoint_of(op)), bl_values(s, TRMV_A), G);
+        turn(s, bl_trmv, op_of(c->type, adjoint_of(op_of(c->type, c->flag[1]))), bl_values(s, TRMV_A), G);
     else
-        bl_vscal(&s->path, c->type, n, 'N', BL_ZERO, G);
+        bl_vscal(&s->path, c->type, c->dim[0], 'N', BL_ZERO, G);
+}
+
+void bl_trsv_adjoint(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    const bl_matrix G = bl_shadow(s, TRMV_X);
+    if (c->dim[0] == 0 || !G.at)
+        return;
+    turn(s, bl_trsv, op_of(c->type, adjoint_of(op_of(c->type, c->flag[1]))), bl_values(s, TRMV_A), G);
+    if (s->shadow[TRMV_A])
+        add_to_triangle(s, minus_one, bl_values(s, TRMV_X));
+    if (!(s->active & BL_OPERAND(TRMV_X)))
+        bl_vscal(&s->path, c->type, c->dim[0], 'N', BL_ZERO, G);
 }

@@ -112,7 +112,7 @@ static char *gather(blasad_tape *t, const bl_path *to, const bl_call *c, const p
 char *bl_site_values(blasad_tape *t, const bl_path *to, const bl_record *r, bl_call *c, unsigned needs, char *work)
 {
     for (int i = 0; i < bl_routine_table[r->routine]->n_operands; i++) {
-        if (!(needs & BL_OPERAND(i)))
+        if (!(needs & (BL_OPERAND(i) | BL_LEFT(i))))
             continue;
         bl_region *own = r->place[i] == BL_PARTS ? NULL : t->regions.region[r->place[i] - 1];
         if (own && !own->saved_from) {

@@ -13,7 +13,7 @@ void bl_work_end(blasad_tape *t, bl_layer *below);
 /* Bytes of workspace that a record takes, its rule's own aside: 0 unless it has operands of several owners. */
 size_t bl_site_room(const bl_call *c, const bl_record *r, const bl_extra *x);
 
-/* The values of the operands in `needs` as the call saw them, into c. Returns where workspace goes on. */
+/* The values of the operands in `needs` as the call saw them, or left them, into c. Returns where workspace goes on. */
 char *bl_site_values(blasad_tape *t, const bl_path *to, const bl_record *r, bl_call *c, unsigned needs, char *work);
 
 /* Shadows of one of the batch. Inputs of several owners get zeros to add to in reverse mode and the tangents in forward

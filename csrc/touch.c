@@ -243,7 +243,7 @@ void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_fam
     p->head.shadowed = shadowed & 7;
     p->head.had = had & 7;
     p->needs = t->mode == BLASAD_REVERSE ? f->needs(c, p->active | outer) : 0; /* tangents use values at the call */
-    p->after = !(t->options & BLASAD_NO_VERIFY) || p->timed || (p->single && p->active);
+    p->after = !(t->options & BLASAD_NO_VERIFY) || p->timed || (p->single && p->active) || p->needs >= BL_LEFT(0);
     size_t work = f->workspace(c, p->active | outer);
     if (work > t->workspace)
         t->workspace = work;

@@ -1,5 +1,5 @@
 /*   gemv r   y = alpha conj(A) x + beta y    conj(y) = conj(alpha) A conj(x) + conj(beta) conj(y)
- *   trmv r   x = conj(A) x                   conj(x) = A conj(x)
+ *   trmv r   x = conj(A) x                   conj(x) = A conj(x), and the same with trsv and an inverse
  *   gerc C   A = A + alpha conj(x) y^T       geru with a conjugated x
  *
  * Outputs are conjugated where they are, inputs a few at a time on the stack.
@@ -63,7 +63,7 @@ static void gemv(bl_call c)
     conjugate(&given, 2, m);
 }
 
-static void trmv(bl_call c)
+static void triangle(bl_call c)
 {
     conjugate(&c, 1, c.dim[0]);
     c.flag[1] = 'N';
@@ -93,7 +93,8 @@ void bl_run_turned(const bl_call *c)
         gemv(*c);
         break;
     case BL_TRMV:
-        trmv(*c);
+    case BL_TRSV:
+        triangle(*c);
         break;
     default:
         gerc(*c);

@@ -8,9 +8,9 @@
 /* Only entries make such calls: rules know better. */
 static inline bool bl_is_turned(const bl_call *c)
 {
-    return c->row_major &&
-           ((c->routine == BL_GEMV && c->flag[0] == 'r') || (c->routine == BL_TRMV && c->flag[1] == 'r') ||
-            (c->routine == BL_GERC && c->flag[0] == 'C'));
+    return c->row_major && ((c->routine == BL_GEMV && c->flag[0] == 'r') ||
+                            ((c->routine == BL_TRMV || c->routine == BL_TRSV) && c->flag[1] == 'r') ||
+                            (c->routine == BL_GERC && c->flag[0] == 'C'));
 }
 
 void bl_run_turned(const bl_call *c);

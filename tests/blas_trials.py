@@ -22,6 +22,7 @@ from blasad import Forward, Reverse, Tape
 
 Element = tuple[str, int]
 LETTERS = {"uplo": "UL", "side": "LR", "diag": "NU"}
+SOLVES = ("trsv", "trsm")  # by the triangle "a"
 ROOM = 4096  # elements of the buffers in which a call is tried out
 LARGE = 33  # beyond the blocks of kernels that OpenBLAS has for small matrices
 
@@ -80,7 +81,7 @@ def shapes(step: Step) -> dict[str, tuple[int, ...]]:
     rows = max(2 * LARGE, *(step[d] for d in names(step["call"][1:], "dims")))
     room = max(ROOM, (rows + 1) * rows)
     memory = {
-        place_of(step[a])[0]: np.zeros(room, np.clongdouble) for a in (*OPERANDS, *SCALARS) if is_named(step.get(a))
+        place_of(step[a])[0]: np.ones(room, np.clongdouble) for a in (*OPERANDS, *SCALARS) if is_named(step.get(a))
     }
     tight = {a: (1 if a.startswith("inc") else rows) for a in step if a.startswith(("inc", "ld"))}
     call = Call({**step, **tight}, memory)
@@ -220,6 +221,8 @@ class Trial:
             size = int(index.max(initial=place_of(self.step[key])[1])) + 1 + int(self.rng.integers(3))
             sizes[name] = max(size, sizes.get(name, 1))
         clean = {n: self.numbers(size) for n, size in sizes.items()}
+        if self.family in SOLVES:
+            self.make_solvable(clean)
         for n, value in self.passed.items():
             clean[n][:] = value
         self.active = {n for n, kind in self.activity.items() if kind == "dup"}
@@ -257,8 +260,26 @@ class Trial:
                 dx[filled] = self.numbers(len(filled))
         self.before = {n: x.copy() for n, x in self.memory.items()}
         self.seeds = {n: x.copy() for n, x in self.shadow.items()}
-        self.bound = Traced(modulus(self.step), moduli(clean), self.active & self.passed.keys())
+        self.bound = Traced(modulus(self.step), self.terms_of(clean), self.active & self.passed.keys())
         self.terms = 4 * sum(self.step[d] for d in names(self.family, "dims")) + 8
+
+    def triangle(self) -> tuple[str, np.ndarray]:
+        return place_of(self.step["a"])[0], self.at["a"]
+
+    def make_solvable(self, memory: Memory) -> None:
+        """The diagonal is larger than all beside it, or rounding errors would grow beyond bounds."""
+        name, at = self.triangle()
+        diagonal = memory[name][at.diagonal()]
+        memory[name][at] /= 3 * max(1, len(at))
+        memory[name][at.diagonal()] = diagonal + np.where(diagonal.real < 0, -1, 1)
+
+    def terms_of(self, memory: Memory, *, derivative: bool = False) -> Memory:
+        """What calls bound sums of terms with; a solve subtracts all but the diagonal, and all of a derivative."""
+        out = moduli(memory)
+        if self.family in SOLVES and (name := self.triangle()[0]) in out:
+            at = self.triangle()[1]
+            out[name][at if derivative else at[~np.eye(len(at), dtype=bool)]] *= -1
+        return out
 
     @staticmethod
     def elements(sets: Any) -> set[Element]:
@@ -282,8 +303,15 @@ class Trial:
         diag, zeros = self.flags.get("diag"), tuple(self.row.get(s) == 0 for s in SCALARS)
         alike = self.family, diag, zeros, with_shadow, there, frozenset(self.scalars), self.row.get("inputs")
         if alike not in _needed:
-            _needed[alike] = frozenset(key for key in there if self.adjoint_changes_with(key))
+            # a solve reads its triangle whatever the derivative makes of the result
+            solves = {"a"} if self.family in SOLVES and (with_shadow or self.scalars) else set()
+            _needed[alike] = frozenset(key for key in there if key in solves or self.adjoint_changes_with(key))
         return self.elements(self.reads[key] for key in _needed[alike])
+
+    @property
+    def lost(self) -> set[Element]:
+        """What the call overwrites; but of a solve, what it leaves is as good, except for alpha's derivative."""
+        return set() if self.family in SOLVES and not self.scalars else self.plain_writes
 
     def adjoint_changes_with(self, key: str) -> bool:
         start = {n: x.value for n, x in self.trace.start.items()}
@@ -368,7 +396,8 @@ class Trial:
         seeds = {n: np.zeros_like(x) for n, x in self.before.items()} | self.seeds
         derivative = "push" if self.mode is Forward else "pull"
         want = getattr(self.trace, derivative)(extended(seeds))
-        bound = getattr(self.bound, derivative)(moduli(seeds))
+        bound = getattr(self.bound, derivative)(self.terms_of(seeds, derivative=True))
+        bound = {n: abs(x) for n, x in bound.items()}
         self.check_shadows(want, bound)
         if self.mode is Reverse:  # again, with other seeds
             for n, x in self.shadow.items():
@@ -405,9 +434,9 @@ class Trial:
             return None
         at_once = self.mode is Forward or self.rng.random() < 0.5
         if not used:
-            dead = set() if at_once else everything - self.needs | self.plain_writes
+            dead = set() if at_once else everything - self.needs | self.lost
             return "at once" if at_once else "later", free | dead, None
-        found = [e for e in declared if e[0] in self.active] if at_once else self.needs - free - self.plain_writes
+        found = [e for e in declared if e[0] in self.active] if at_once else self.needs - free - self.lost
         if not found:
             return None
         chosen = sorted(found)[self.rng.integers(len(found))]
@@ -443,7 +472,7 @@ class Trial:
         saved = 0
         if self.mode is Reverse:
             vanish = {e for e in self.needs if self.activity[e[0]] == "none"}
-            saved = self.dtype.itemsize * len(self.needs & self.plain_writes | vanish)
+            saved = self.dtype.itemsize * len(self.needs & self.lost | vanish)
         assert tape.saved_bytes == call.saved_bytes == saved, f"{tape.saved_bytes} bytes saved, not {saved}"
 
     def check_shadows(self, want: Memory, bound: Memory) -> None:

@@ -8,7 +8,7 @@ import itertools
 
 import numpy as np
 import pytest
-from blas_trials import elements_of, flag_choices, names, outputs, plain, shapes, trials
+from blas_trials import SOLVES, elements_of, flag_choices, names, outputs, plain, shapes, trials
 from memory_guard import bits
 from oracles import Linear, Memory, Step, extended, gather
 from roads import DTYPE, LEVEL1, ROADS, place
@@ -52,6 +52,14 @@ def dyadic(letter: str, count: int, seed: int) -> np.ndarray:
     return (x.view(complex) if letter in "cz" else x).astype(DTYPE[letter])
 
 
+def solvable(step: Step, memory: Memory) -> None:
+    """Makes a solve exact: powers of two on the diagonal, and beside it a matrix whose square is 0."""
+    at = elements_of(step, "a", shapes(step)["a"])
+    i, j = np.indices(at.shape)
+    memory["A"][at[(i % 2 == 0) | (j % 2 == 1)]] = 0
+    memory["A"][at.diagonal()] = np.resize([1, -2, 0.5], len(at))
+
+
 def small(family: str, letter: str, flags: dict[str, str], **changes: object) -> tuple[Step, Memory]:
     """A call with padding, offsets and increments, and memory for it."""
     step = plain(family, letter, flags, {d: 3 if d == "n" else 2 for d in names(family, "dims")})
@@ -60,21 +68,26 @@ def small(family: str, letter: str, flags: dict[str, str], **changes: object) ->
     found = shapes(step)
     step |= {ld: max(1, found[ld[2:]][0]) + 1 for ld in names(family, "ld")}
     sizes = {key: int(elements_of(step, key, shape).max()) + 2 for key, shape in found.items()}
-    return step, {key.upper(): dyadic(letter, size, i) for i, (key, size) in enumerate(sizes.items())}
+    memory = {key.upper(): dyadic(letter, size, i) for i, (key, size) in enumerate(sizes.items())}
+    if family in SOLVES:
+        solvable(step, memory)
+    return step, memory
 
 
 @pytest.mark.parametrize("scalars", ["active", "constant"])
 @pytest.mark.parametrize(("family", "letter", "flags"), each_case("dz"))
 def test_jacobian_of_memory(family, letter, flags, scalars):
     """Sections 2 and 3: the derivative of memory before -> memory after, entry by entry and without any rounding.
-    Differences with a finite step are exact on polynomials. The chain rule, the other oracle, agrees."""
+    Differences with a finite step are exact on polynomials, and a solve is none. The chain rule, the other oracle,
+    agrees."""
     values = {"active": ("S[0]", "S[1]"), "constant": ("0.5-1j", "-2+0.5j") if letter in "cz" else (0.5, -2.0)}[scalars]
     step, memory = small(family, letter, flags, **dict(zip(names(family, "scalars"), values, strict=False)))
     memory["S"] = np.array([0.5, -1.5] if letter in "sd" else [0.5 + 1j, -1.5 + 0.5j], DTYPE[letter])
     start = {name: x.copy() for name, x in memory.items()}
     shadow = {name: np.zeros_like(x) for name, x in memory.items()}
     elements = [(name, i) for name, x in memory.items() for i in range(x.size)]
-    linear, traced = Linear(step, extended(memory)), Traced(step, extended(memory))
+    traced = Traced(step, extended(memory))
+    linear = None if family in SOLVES else Linear(step, extended(memory))
     road, where = next(r for r in ROADS if r.can(step)), place(memory)
 
     def annotated(mode: blasad.activity.Mode) -> Tape:
@@ -92,11 +105,13 @@ def test_jacobian_of_memory(family, letter, flags, scalars):
             shadow[name][i] = unit
             want = extended(shadow)
             again = (traced.pull if apply == "reverse" else traced.push)(want)
+            if linear:
+                (linear.pull if apply == "reverse" else linear.push)(want)
+            else:
+                want = again
             if apply == "reverse":
-                linear.pull(want)
                 tape.reverse()
             else:
-                linear.push(want)
                 for n, x in memory.items():
                     x[:] = start[n]
                 with annotated(Forward):
@@ -123,6 +138,8 @@ def test_long(family, letter, flags, mode):
         step |= dict.fromkeys(names(family, "ld"), LONG + 1)
         sizes = {key: int(elements_of(step, key, shape).max()) + 2 for key, shape in shapes(step).items()}
         memory = {key.upper(): dyadic(letter, size, i) for i, (key, size) in enumerate(sizes.items())}
+        if family in SOLVES:
+            solvable(step, memory)
         shadow = {name: dyadic(letter, x.size, 9) for name, x in memory.items()}
         traced = Traced(step, extended(memory))
         want = (traced.pull if mode is Reverse else traced.push)(extended(shadow))
