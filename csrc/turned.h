@@ -10,7 +10,8 @@ static inline bool bl_is_turned(const bl_call *c)
 {
     return c->row_major &&
            ((c->routine == BL_GEMV && c->flag[0] == 'r') || (c->routine == BL_TRMV && c->flag[1] == 'r') ||
-            (c->routine == BL_GERC && c->flag[0] == 'C'));
+            (c->routine == BL_GERC && c->flag[0] == 'C') ||
+            ((c->routine == BL_HEMV || c->routine == BL_HER || c->routine == BL_HER2) && c->flag[1] == 'C'));
 }
 
 void bl_run_turned(const bl_call *c);
