@@ -1,7 +1,7 @@
 /*   gemv r   y = alpha conj(A) x + beta y    conj(y) = conj(alpha) A conj(x) + conj(beta) conj(y)
  *   trmv r   x = conj(A) x                   conj(x) = A conj(x)
  *   gerc C   A = A + alpha conj(x) y^T       geru with a conjugated x
- *   her C    A = A + alpha conj(x) x^T       conj(A) = conj(A) + alpha x x^H; her2 likewise
+ *   her C    A = A + alpha conj(x) x^T       conj(A) = conj(A) + alpha x x^H; her2 likewise, with conj(alpha)
  *   hemv C   y = alpha conj(A) x + beta y    of a square as gemv r; elsewhere by squares, gemv r and gemv T
  *
  * Outputs are conjugated where they are, inputs a few at a time on the stack.
@@ -161,6 +161,7 @@ static void her(bl_call c)
     if (bl_is_zero(c.scalar[0].value))
         return;
     c.flag[1] = 'N';
+    c.scalar[0].value.im = -c.scalar[0].value.im;
     conjugate_triangle(&c, out);
     bl_backend_run(&c);
     conjugate_triangle(&c, out);
