@@ -144,6 +144,8 @@ def test_long(family, letter, flags, mode):
             next(r for r in ROADS if r.can(step)).call(step, place(memory))
         if mode is Reverse:
             tape.reverse()
+        for name, x in memory.items():
+            assert np.array_equal(x, traced.after[name]), f"memory {name}, {long} = {LONG}, by {layout}"
         for name, x in shadow.items():
             assert np.array_equal(x, want[name]), f"{name}, {long} = {LONG}, by {layout}"
 
