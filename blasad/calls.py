@@ -175,7 +175,7 @@ def read_call(tape: Any, index: int) -> Call:
         row_major=bool(c.row_major),
         flags={} if uncalled else flags,
         dims=dims,
-        scalars={n: complex(*c.scalars[i]) if letter in "cz" else float(c.scalars[i][0]) for i, n in enumerate(names)},
+        scalars={n: c.scalars[i][0] if c.scalar_real[i] else complex(*c.scalars[i]) for i, n in enumerate(names)},
         active_scalars=tuple(n for i, n in enumerate(names) if c.scalar_active[i]),
         operands=operands,
         flops=0 if uncalled else _flops(routine, letter in "cz", dims, flags),

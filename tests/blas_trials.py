@@ -442,6 +442,9 @@ class Trial:
     def check_listing(self, tape: Tape) -> None:
         (call,) = tape
         assert call.routine == self.step["call"]
+        assert {f: v.upper() for f, v in call.flags.items()} == {f: v.upper() for f, v in self.flags.items()}
+        for s, value in call.scalars.items():
+            assert isinstance(value, complex) == (scalar_letter(call.routine, s) in "cz")
         assumed = {o.name for o in call.operands if o.assumed}
         expected = {key for key, cells in self.reads.items() if any(self.activity[n] == "none" for n, _ in cells)}
         assert assumed == expected, f"assumptions are {assumed}, not {expected}"
