@@ -5,10 +5,10 @@
 
 #include "rules.h"
 
-enum { GEMV_A, GEMV_X, GEMV_Y }; /* symv too */
+enum { GEMV_A, GEMV_X, GEMV_Y }; /* symv and hemv too */
 enum { GER_X, GER_Y, GER_A };
-enum { SYR_X, SYR_A };
-enum { SYR2_X, SYR2_Y, SYR2_A };
+enum { SYR_X, SYR_A };           /* her too */
+enum { SYR2_X, SYR2_Y, SYR2_A }; /* her2 too */
 enum { TRMV_A, TRMV_X };
 enum { LEVEL2_ALPHA, LEVEL2_BETA };
 
@@ -76,12 +76,17 @@ static inline unsigned symv_needs(const bl_call *c, unsigned active)
     return gemv_like_needs(c, c->dim[0] == 0, active);
 }
 
-/* The product of an active alpha, and the diagonal of A's shadow. */
+/* The product of an active alpha, and the diagonal of A's shadow; for hemv a cell with conj(alpha), and two conjugated
+ * vectors, or one and the product with it. */
 static inline size_t symv_workspace(const bl_call *c, unsigned active)
 {
     const unsigned products = BL_OPERAND(GEMV_A) | BL_OPERAND(GEMV_X) | BL_SCALAR(LEVEL2_ALPHA);
-    return active & products ? 2 * bl_room(c->dim[0], c->size) : 0;
+    const size_t vector = bl_room(c->dim[0], c->size);
+    return !(active & products) ? 0 : bl_is_complex(c->type) ? bl_room(1, c->size) + 3 * vector : 2 * vector;
 }
+#define hemv_access symv_access
+#define hemv_needs symv_needs
+#define hemv_workspace symv_workspace
 
 /* ---- A <- alpha x y^T + A, of vectors `in` */
 
@@ -145,12 +150,17 @@ static inline unsigned syr_needs(const bl_call *c, unsigned active)
     return c->dim[0] > 0 && (to_x || (active & BL_SCALAR(LEVEL2_ALPHA))) ? BL_OPERAND(SYR_X) : 0;
 }
 
-/* The diagonal of A's shadow, and the product of an active alpha. */
+/* The diagonal of A's shadow, two cells, and the product of an active alpha; for her a conjugated vector and the
+ * product with it, or three conjugated vectors. */
 static inline size_t syr_workspace(const bl_call *c, unsigned active)
 {
     const unsigned products = BL_OPERAND(SYR2_X) | BL_OPERAND(SYR2_Y) | BL_SCALAR(LEVEL2_ALPHA);
-    return c->dim[0] > 0 && (active & products) ? 2 * bl_room(c->dim[0], c->size) : 0;
+    const size_t vectors = bl_is_complex(c->type) ? 4 : 2;
+    return c->dim[0] > 0 && (active & products) ? 2 * bl_room(1, c->size) + vectors * bl_room(c->dim[0], c->size) : 0;
 }
+#define her_access syr_access
+#define her_needs syr_needs
+#define her_workspace syr_workspace
 
 static inline void syr2_access(const bl_call *c, bl_access *a)
 {
@@ -158,6 +168,9 @@ static inline void syr2_access(const bl_call *c, bl_access *a)
 }
 static inline unsigned syr2_needs(const bl_call *c, unsigned active) { return pair_needs(c, c->dim[0] == 0, active); }
 #define syr2_workspace syr_workspace
+#define her2_access syr2_access
+#define her2_needs syr2_needs
+#define her2_workspace syr_workspace
 
 /* ---- x <- op(A) x, A triangular */
 

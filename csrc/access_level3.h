@@ -119,13 +119,19 @@ static inline size_t leaf_room(int64_t order, int64_t size)
 
 typedef struct symm {
     int type;
-    char side, uplo;
-    int64_t m, n, order; /* order: of A */
+    char side, uplo, twin; /* twin: 'T' if A is symmetric, 'C' if Hermitian */
+    int64_t m, n, order;   /* order: of A */
 } symm;
 
 static inline symm read_symm(const bl_call *c)
 {
-    return (symm){c->type, c->flag[0], c->flag[1], c->dim[0], c->dim[1], c->dim[c->flag[0] == 'L' ? 0 : 1]};
+    return (symm){c->type,
+                  c->flag[0],
+                  c->flag[1],
+                  c->routine == BL_HEMM ? 'C' : 'T',
+                  c->dim[0],
+                  c->dim[1],
+                  c->dim[c->flag[0] == 'L' ? 0 : 1]};
 }
 
 static inline bool symm_is_empty(const bl_call *c) { return c->dim[0] == 0 || c->dim[1] == 0; }
@@ -140,28 +146,33 @@ static inline unsigned symm_needs(const bl_call *c, unsigned active)
     return update_needs(c, active, symm_is_empty(c), true);
 }
 
-/* Bytes for the product that goes to B, with the conjugate of C's shadow; or for what goes to A: a diagonal block, a
- * cell with conj(alpha), the conjugate of B. */
+/* Bytes for a cell with conj(alpha) and the product that goes to B, in complex symm with the conjugate of C's shadow;
+ * or for what goes to A: its diagonal, and in complex symm the conjugate of B. */
 static inline size_t symm_workspace(const bl_call *c, unsigned active)
 {
     if (!(symm_needs(c, active) & (BL_OPERAND(A) | BL_OPERAND(B))))
         return 0; /* sizes have no memory behind them */
     const symm q = read_symm(c);
     const int64_t size = bl_element_size(c->type);
-    const bool z = bl_is_complex(c->type);
+    const bool turns = bl_is_complex(q.type) && q.twin == 'T';
     const size_t matrix = bl_room(q.m * q.n, size), alpha = active & BL_SCALAR(ALPHA);
-    const size_t to_b = z && (alpha || (active & BL_OPERAND(B))) ? 2 * matrix : alpha ? matrix : 0;
-    const size_t to_a = active & BL_OPERAND(A) ? leaf_room(q.order, size) + (z ? bl_room(1, size) + matrix : 0) : 0;
-    return to_a > to_b ? to_a : to_b;
+    const size_t to_b = turns && (alpha || (active & BL_OPERAND(B))) ? 2 * matrix : alpha ? matrix : 0;
+    const size_t to_a = active & BL_OPERAND(A) ? bl_room(q.order, size) + (turns ? matrix : 0) : 0;
+    return bl_room(1, size) + (to_a > to_b ? to_a : to_b);
 }
 
-/* ---- syrk and syr2k */
+#define hemm_access symm_access
+#define hemm_needs symm_needs
+#define hemm_workspace symm_workspace
 
-enum { RANK_C = 1 }; /* of syrk, which has no B */
+/* ---- syrk, syr2k, herk, her2k */
+
+enum { RANK_C = 1 }; /* of syrk and herk, which have no B */
 
 typedef struct rank {
     int type;
-    char uplo, trans;         /* real types: N or T only */
+    bool hermitian;
+    char uplo, trans;         /* N, or T, which is C in herk and her2k */
     int64_t n, k, rows, cols; /* rows and columns: of A and B as stored */
 } rank;
 
@@ -169,7 +180,8 @@ static inline rank read_rank(const bl_call *c)
 {
     const char trans = c->flag[1] == 'N' ? 'N' : 'T';
     const int64_t n = c->dim[0], k = c->dim[1];
-    return (rank){c->type, c->flag[0], trans, n, k, trans == 'N' ? n : k, trans == 'N' ? k : n};
+    const bool hermitian = c->routine == BL_HERK || c->routine == BL_HER2K;
+    return (rank){c->type, hermitian, c->flag[0], trans, n, k, trans == 'N' ? n : k, trans == 'N' ? k : n};
 }
 
 static inline void syrk_access(const bl_call *c, bl_access *a)
@@ -199,12 +211,13 @@ static inline unsigned syr2k_needs(const bl_call *c, unsigned active)
 /* Bytes for a diagonal, two cells, the unscaled product of an active alpha, and a conjugated operand. */
 static inline size_t rank_workspace(const bl_call *c, unsigned active, unsigned needs)
 {
-    if (!needs)
-        return 0;
+    const bool hermitian = read_rank(c).hermitian;
     const int64_t size = bl_element_size(c->type);
+    const size_t row = c->dim[0] > 0 && (needs || hermitian) ? bl_room(c->dim[0], size) + 2 * bl_room(1, size) : 0;
+    if (!needs)
+        return row; /* sizes have no memory behind them */
     const size_t matrix = bl_room(c->dim[0] * c->dim[1], size);
-    return bl_room(c->dim[0], size) + 2 * bl_room(1, size) + (active & BL_SCALAR(ALPHA) ? matrix : 0) +
-           (bl_is_complex(c->type) ? matrix : 0);
+    return row + (active & BL_SCALAR(ALPHA) ? matrix : 0) + (bl_is_complex(c->type) && !hermitian ? matrix : 0);
 }
 
 static inline size_t syrk_workspace(const bl_call *c, unsigned active)
@@ -216,6 +229,13 @@ static inline size_t syr2k_workspace(const bl_call *c, unsigned active)
 {
     return rank_workspace(c, active, syr2k_needs(c, active) & (BL_OPERAND(A) | BL_OPERAND(B)));
 }
+
+#define herk_access syrk_access
+#define herk_needs syrk_needs
+#define herk_workspace syrk_workspace
+#define her2k_access syr2k_access
+#define her2k_needs syr2k_needs
+#define her2k_workspace syr2k_workspace
 
 /* ---- trmm */
 

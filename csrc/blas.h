@@ -82,6 +82,16 @@ static inline void bl_vscal(const bl_path *to, int type, int64_t n, char conjbet
         bl_mscal(to, type, 1, n, conjbeta, beta, (bl_matrix){x.at, x.ld < 0 ? -x.ld : x.ld});
 }
 
+/* The real and imaginary parts of a matrix of one row, a vector's numbers say; real numbers are their real parts. */
+static inline bl_matrix bl_real_part(int type, bl_matrix x)
+{
+    return (bl_matrix){x.at, bl_is_complex(type) ? 2 * x.ld : x.ld};
+}
+static inline bl_matrix bl_imaginary_part(int type, bl_matrix x)
+{
+    return (bl_matrix){(char *)x.at + bl_real_width(type), 2 * x.ld};
+}
+
 /* C <- A, exact */
 static inline void bl_mcopy(const bl_path *to, int type, int64_t m, int64_t n, bl_matrix a, bl_matrix c)
 {

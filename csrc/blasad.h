@@ -155,7 +155,7 @@ typedef struct {
     char flags[4];
     int64_t dims[4];
     double scalars[2][2];
-    int scalar_active[2];
+    int scalar_active[2], scalar_real[2]; /* real: in complex routines too */
     blasad_operand operands[3];
     double seconds; /* negative: too short to be timed without being felt */
     size_t saved_bytes;

@@ -17,6 +17,8 @@ char bl_flag_spoken(const bl_routine_spec *spec, bool row_major, const char *fla
         return c;
     switch (spec->flags[i][0]) {
     case 't':
+        if (spec->adjoint)
+            return c == 'N' ? 'C' : c == 'C' ? 'N' : c;
         return c == 'N' ? 'T' : c == 'r' ? 'C' : 'N';
     case 'u':
         return c == 'U' ? 'L' : 'U';

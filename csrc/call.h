@@ -87,6 +87,8 @@ typedef struct bl_routine_spec {
     const char *const (*row_major)[2];                       /* swapped pairs, {NULL, NULL} at the end */
     uint8_t n_flags, n_dims, n_scalars, n_operands;
     uint8_t turned; /* flags that a row-major call turns over, one bit each */
+    uint8_t real;   /* scalars that are real numbers in complex types too, one bit each */
+    bool adjoint;   /* a trans is 'N' or 'C', and turned over the other */
     bool level1;    /* sizes may be negative, then there is nothing to do; operands may be the same */
     bl_operand_spec operand[BL_MAX_OPERANDS];
     int (*check)(const bl_call *c); /* Fortran position of the first argument that the reference calls illegal, or 0 */
@@ -154,6 +156,14 @@ static inline int64_t bl_view_bytes(const bl_view *v)
 
 /* Exact on elements: true if some byte belongs to both. */
 bool bl_views_overlap(const bl_view *a, const bl_view *b);
+
+/* Where scalar i of a call is a number of another type than the operands' it is a real one. */
+static inline int bl_real_type(int type) { return bl_is_complex(type) ? type - BL_C + BL_S : type; }
+static inline int bl_scalar_type(const bl_call *c, int i)
+{
+    return bl_routine_table[c->routine]->real >> i & 1 ? bl_real_type(c->type) : c->type;
+}
+static inline int64_t bl_scalar_size(const bl_call *c, int i) { return bl_element_size(bl_scalar_type(c, i)); }
 
 /* Where its dimensions are. */
 static inline const int8_t *bl_dims_of(const bl_operand_spec *s, const char *flag)

@@ -88,6 +88,7 @@ static inline char bl_turn_trans(char c, bool conjugates)
 {
     return c == 'N' ? 'T' : c == 'T' || (c == 'C' && !conjugates) ? 'N' : c == 'C' ? 'r' : c;
 }
+static inline char bl_turn_adjoint(char c) { return c == 'N' ? 'C' : c == 'C' ? 'N' : c; }
 static inline char bl_turn_uplo(char c) { return c == 'U' ? 'L' : c == 'L' ? 'U' : c; }
 static inline char bl_turn_side(char c) { return c == 'L' ? 'R' : c == 'R' ? 'L' : c; }
 

@@ -89,6 +89,7 @@ BL_EXPORT int blasad_tape_call(const blasad_tape *t, size_t index, blasad_call *
         out->scalar_names[i] = s->scalars[i];
         out->scalars[i][0] = c.scalar[i].value.re;
         out->scalars[i][1] = c.scalar[i].value.im;
+        out->scalar_real[i] = !bl_is_complex(bl_scalar_type(&c, i));
         out->scalar_active[i] = e->extra && t->extra[e->extra - 1].scalar_place[i];
     }
     const char *names[BL_MAX_OPERANDS + 1] = {NULL};

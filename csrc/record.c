@@ -68,12 +68,12 @@ bool bl_more_records(blasad_tape *t)
 static uint32_t place_of(const bl_region *g) { return g == &bl_mixed ? BL_PARTS : g->id; }
 
 /* A scalar that is active on an outer tape stays a number in memory, where that one sees what it depends on. */
-static bool keep_scalar(blasad_tape *t, const bl_call *c, const void *address, void **cell)
+static bool keep_scalar(blasad_tape *t, const bl_call *c, int i, void **cell)
 {
-    if (!(*cell = bl_arena_take(&t->values, c->size)))
+    if (!(*cell = bl_arena_take(&t->values, (size_t)bl_scalar_size(c, i))))
         return false;
     const bl_path to = bl_path_below(t, c);
-    bl_mcopy(&to, c->type, 1, 1, (bl_matrix){(void *)(uintptr_t)address, 1}, (bl_matrix){*cell, 1});
+    bl_mcopy(&to, bl_scalar_type(c, i), 1, 1, (bl_matrix){c->scalar[i].address, 1}, (bl_matrix){*cell, 1});
     return true;
 }
 
@@ -93,7 +93,7 @@ static bool add_extra(blasad_tape *t, bl_record *r, const bl_call *c, const bl_t
         if (w->scalars & BL_SCALAR(i))
             x->scalar_place[i] = place_of(w->scalar_region[i]);
         if (w->plan->scalars & BL_OUTER(i))
-            good &= keep_scalar(t, c, c->scalar[i].address, &x->cell[i]);
+            good &= keep_scalar(t, c, i, &x->cell[i]);
     }
     return good;
 }

@@ -71,7 +71,7 @@ static inline bl_scalar bl_given(const bl_site *s, int i)
 }
 static inline bl_scalar bl_scalar_shadow(const bl_site *s, int i)
 {
-    return bl_scalar_at(s->call->type, s->scalar_shadow[i]);
+    return bl_scalar_at(bl_scalar_type(s->call, i), s->scalar_shadow[i]);
 }
 
 /* conj(alpha): in a cell if a layer below may have alpha active. */
@@ -82,6 +82,17 @@ static inline bl_scalar conjugated(const bl_site *s, int type, bl_scalar alpha, 
     if (!alpha.address)
         return (bl_scalar){bl_conj(alpha.value), NULL};
     bl_mconj(&s->path, type, 1, 1, (bl_matrix){alpha.address, 1}, (bl_matrix){cell, 1});
+    return bl_scalar_at(type, cell);
+}
+
+/* A real scalar among complex numbers: in a cell if a layer below may have it active. Others are what they are. */
+static inline bl_scalar widened(const bl_site *s, int real_type, bl_scalar x, char *cell)
+{
+    const int type = s->call->type;
+    if (!x.address || real_type == type)
+        return x;
+    bl_mscal(&s->path, type, 1, 1, 'N', BL_ZERO, (bl_matrix){cell, 1});
+    bl_mcopy(&s->path, real_type, 1, 1, (bl_matrix){x.address, 1}, (bl_matrix){cell, 1});
     return bl_scalar_at(type, cell);
 }
 

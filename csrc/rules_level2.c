@@ -3,13 +3,14 @@
  *
  *   gemv   y = alpha op(A) x + beta y_old
  *   symv   the same with S, symmetric, of which a triangle is stored; real
+ *   hemv   the same with S, Hermitian; its op is r if a row-major call made it
  *   tangent  dy <- beta dy + alpha (op(dA) x + op(A) dx) + dalpha op(A) x + dbeta y_old
  *   adjoint  with p = op(A)^H G
  *            dx += a' p                      dalpha += sum conj(op(A) x) G = sum conj(x) p
  *            dop(A) += a' G x^H              dbeta  += sum conj(y_old) G
  *            G <- conj(beta) G
  *            dA += a' G x^H, a' conj(x) G^T, alpha x G^H, alpha conj(G) x^T for N, T, C, r
- *            dS += alpha (G x^T + x G^T) off the diagonal, alpha x_i G_i on it
+ *            dS += a' G x^H + alpha x G^H off the diagonal, half of it on it; for r alpha conj(G) x^T + a' conj(x) G^T
  *
  *   ger    A = alpha X Y^T + A_old, X = x or conj(x), Y = y or conj(y); G stays
  *   tangent  dA <- dA + alpha (dX Y^T + X dY^T) + dalpha X Y^T
@@ -22,6 +23,11 @@
  *   adjoint  with S = G + G^T of the triangle: G off the diagonal, twice G on it
  *            syr   dx += alpha S x                     dalpha += x^T S x / 2
  *            syr2  dx += alpha S y, dy += alpha S x    dalpha += x^T S y
+ *
+ *   her    A = alpha X X^H + A_old, alpha real; her2  A = alpha X Y^H + a' Y X^H + A_old; X = x and Y = y, or for r
+ * their conjugates; the imaginary diagonal is set to 0 tangent  as of syr and syr2 adjoint  with the Hermitian matrix S
+ * of the triangle of G, twice the real part on its diagonal her   dX += alpha S X                     dalpha += X^H S X
+ * / 2 her2  dX += a' S Y, dY += alpha S X       dalpha += X^H S Y the imaginary diagonal of G <- 0
  *
  *   trmv   x = op(A) x_old, A triangular
  *   tangent  dx <- op(A) dx + op(dA) x_old
@@ -85,23 +91,37 @@ static void add_outer(const bl_path *to, int type, int64_t m, int64_t n, bl_scal
         bl_geru(to, type, m, n, alpha, x, y, a);
 }
 
-/* ---- gemv and symv */
+/* ---- gemv, symv and hemv */
 
-/* A matrix between vectors: what gemv and symv multiply by. */
+/* A matrix between vectors: what gemv, symv and hemv multiply by. */
 typedef struct linear {
-    char op, uplo; /* uplo: of a symmetric one, else 0 */
-    int64_t m, n;  /* as stored */
+    char op, uplo;  /* uplo: of a triangle that stands for all of the matrix, else 0 */
+    bool hermitian; /* not symmetric */
+    int64_t m, n;   /* as stored */
 } linear;
 
 static linear read_linear(const bl_call *c)
 {
     if (c->routine == BL_SYMV)
-        return (linear){'N', c->flag[0], c->dim[0], c->dim[0]};
-    return (linear){op_of(c->type, c->flag[0]), 0, c->dim[0], c->dim[1]};
+        return (linear){'N', c->flag[0], false, c->dim[0], c->dim[0]};
+    if (c->routine == BL_HEMV)
+        return (linear){c->flag[1] == 'C' ? 'r' : 'N', c->flag[0], true, c->dim[0], c->dim[0]};
+    return (linear){op_of(c->type, c->flag[0]), 0, false, c->dim[0], c->dim[1]};
 }
 
 static bool transposes(char op) { return op == 'T' || op == 'C'; }
 static int64_t length_y(linear l) { return transposes(l.op) ? l.n : l.m; }
+
+static void make_product(const bl_path *to, int type, linear l, bl_scalar alpha, bl_matrix a, bl_matrix x,
+                         bl_scalar beta, bl_matrix y)
+{
+    if (l.hermitian)
+        bl_hemv(to, type, l.uplo, l.n, alpha, a, x, beta, y);
+    else if (l.uplo)
+        bl_symv(to, type, l.uplo, l.n, alpha, a, x, beta, y);
+    else
+        bl_gemv(to, type, l.op, l.m, l.n, alpha, a, x, beta, y);
+}
 
 /* y <- alpha op(A) x + beta y. Workspace for a vector as x and one as y. */
 static void multiply(const bl_site *s, const bl_path *way, linear l, bl_scalar alpha, bl_matrix a, bl_matrix x,
@@ -112,34 +132,32 @@ static void multiply(const bl_site *s, const bl_path *way, linear l, bl_scalar a
         bl_vscal(&s->path, type, length_y(l), 'N', beta, y);
         beta = BL_ONE;
     }
-    if (l.uplo) {
-        bl_symv(way, type, l.uplo, l.n, alpha, a, x, beta, y);
-    } else if (l.op != 'r') {
-        bl_gemv(way, type, l.op, l.m, l.n, alpha, a, x, beta, y);
+    if (l.op != 'r') {
+        make_product(way, type, l, alpha, a, x, beta, y);
     } else {
         const bl_matrix turned = copied(s, l.n, 'C', x, work);
         const bl_matrix product = cleared(s, l.m, work + bl_room(l.n, s->call->size));
-        bl_gemv(&s->path, type, 'N', l.m, l.n, BL_ONE, a, turned, BL_ONE, product);
+        l.op = 'N';
+        make_product(&s->path, type, l, BL_ONE, a, turned, BL_ONE, product);
         bl_vaxpby(way, type, l.m, 'N', alpha, 'C', product, 'N', beta, y);
     }
 }
 
-/* What an input gets of a product p = op(A) x: dz += op(alpha) p; and dalpha += sum conj(z) p, or its conjugate, for
- * which p is made by itself. `factor` is op(alpha). */
-static void add_product(const bl_site *s, linear l, bl_matrix a, bl_matrix x, char op_alpha, bl_scalar factor, int z,
-                        bool conjugate, void *dalpha, char *work)
+/* What an input gets of a product p = op(A) x: dz += factor p; and dalpha += sum conj(z) p, or its conjugate, for which
+ * p is made by itself. `factor` is alpha or its conjugate. */
+static void add_product(const bl_site *s, linear l, bl_matrix a, bl_matrix x, bl_scalar factor, int z, bool conjugate,
+                        void *dalpha, char *work)
 {
     const int type = s->call->type;
     const int64_t n = length_y(l);
-    const bl_scalar alpha = bl_given(s, LEVEL2_ALPHA);
-    const bl_path scaled = times(s, alpha);
-    const bool to_z = s->shadow[z] && !bl_always_zero(alpha);
+    const bl_path scaled = times(s, factor);
+    const bool to_z = s->shadow[z] && !bl_always_zero(factor);
     if (dalpha) {
         const bl_matrix product = cleared(s, n, work);
         multiply(s, &s->path, l, BL_ONE, a, x, BL_ONE, product, work + bl_room(n, s->call->size));
         bl_vdot(&s->path, type, n, bl_values(s, z), product, conjugate, dalpha);
         if (to_z)
-            bl_vaxpby(&scaled, type, n, op_alpha, alpha, 'N', product, 'N', BL_ONE, bl_shadow(s, z));
+            bl_vaxpby(&scaled, type, n, 'N', factor, 'N', product, 'N', BL_ONE, bl_shadow(s, z));
     } else if (to_z) {
         multiply(s, &scaled, l, factor, a, x, BL_ONE, bl_shadow(s, z), work);
     }
@@ -176,17 +194,33 @@ static void gemv_like_tangent(const bl_site *s)
         bl_vscal(&s->path, type, length_y(l), 'N', beta, dy);
 }
 
-/* dA += alpha (G x^T + x G^T) in the triangle, and half of that on the diagonal. */
-static void add_symmetric(const bl_site *s, linear l, bl_scalar alpha, char *work)
+/* The triangle of A <- A + alpha x y^T + alpha y x^T, in a Hermitian matrix A + alpha x y^H + conj(alpha) y x^H. */
+static void add_rank2(const bl_path *to, int type, linear l, bl_scalar alpha, bl_matrix x, bl_matrix y, bl_matrix a)
+{
+    if (l.hermitian)
+        bl_her2(to, type, l.uplo, l.n, alpha, x, y, a);
+    else
+        bl_syr2(to, type, l.uplo, l.n, alpha, x, y, a);
+}
+
+/* dS += a' G x^H + its transpose or adjoint in the triangle, and half of that on the diagonal, whose imaginary part
+ * stays. `turned` is a'. */
+static void add_symmetric(const bl_site *s, linear l, bl_scalar alpha, bl_scalar turned, char *work)
 {
     const int type = s->call->type;
     const bl_path scaled = times(s, alpha);
-    const bl_matrix x = bl_values(s, GEMV_X), G = bl_shadow(s, GEMV_Y), dA = bl_shadow(s, GEMV_A);
-    const bl_matrix old = copied(s, l.n, 'N', diagonal(dA), work);
+    bl_matrix x = bl_values(s, GEMV_X), G = bl_shadow(s, GEMV_Y), dA = bl_shadow(s, GEMV_A);
+    const size_t room = bl_room(l.n, s->call->size);
+    const bl_matrix kept = copied(s, l.n, 'N', diagonal(dA), work);
+    if (l.op == 'r') {
+        G = copied(s, l.n, 'C', G, work + room);
+        x = copied(s, l.n, 'C', x, work + 2 * room);
+    }
     bl_vscal(&s->path, type, l.n, 'N', BL_ZERO, diagonal(dA));
-    bl_syr2(&scaled, type, l.uplo, l.n, alpha, G, x, dA);
-    bl_vscal(&s->path, type, l.n, 'N', half, diagonal(dA));
-    bl_vaxpby(&s->path, type, l.n, 'N', BL_ONE, 'N', old, 'N', BL_ONE, diagonal(dA));
+    add_rank2(&scaled, type, l, l.op == 'r' ? alpha : turned, G, x, dA);
+    bl_vaxpby(&s->path, bl_real_type(type), l.n, 'N', half, 'N', bl_real_part(type, diagonal(dA)), 'N', BL_ONE,
+              bl_real_part(type, kept));
+    bl_vaxpby(&s->path, type, l.n, 'N', BL_ONE, 'N', kept, 'N', BL_ZERO, diagonal(dA));
 }
 
 /* dA += a' G x^H and so on. `turned` is a'. */
@@ -232,12 +266,13 @@ static void gemv_like_adjoint(const bl_site *s)
     }
     if (dalpha || (products && s->shadow[GEMV_X])) {
         linear back = l;
-        back.op = l.uplo ? 'N' : op_of(type, adjoint_of(l.op));
-        add_product(s, back, bl_values(s, GEMV_A), G, 'C', turned, GEMV_X, false, dalpha, work);
+        if (!l.uplo)
+            back.op = op_of(type, adjoint_of(l.op));
+        add_product(s, back, bl_values(s, GEMV_A), G, turned, GEMV_X, false, dalpha, work);
     }
     if (products && s->shadow[GEMV_A]) {
         if (l.uplo)
-            add_symmetric(s, l, alpha, work);
+            add_symmetric(s, l, alpha, turned, work);
         else
             add_general(s, l, alpha, turned, work);
     }
@@ -249,6 +284,8 @@ void bl_gemv_tangent(const bl_site *s) { gemv_like_tangent(s); }
 void bl_gemv_adjoint(const bl_site *s) { gemv_like_adjoint(s); }
 void bl_symv_tangent(const bl_site *s) { gemv_like_tangent(s); }
 void bl_symv_adjoint(const bl_site *s) { gemv_like_adjoint(s); }
+void bl_hemv_tangent(const bl_site *s) { gemv_like_tangent(s); }
+void bl_hemv_adjoint(const bl_site *s) { gemv_like_adjoint(s); }
 
 /* ---- ger, geru, gerc */
 
@@ -307,20 +344,20 @@ static void ger_adjoint(const bl_site *s)
         work += bl_room(1, c->size);
     }
     if (op_x == 'C') { /* of p, its conjugate: dx += alpha conj(G) y */
-        add_product(s, (linear){'r', 0, m, n}, G, y, 'N', alpha, GER_X, true, dalpha, work);
+        add_product(s, (linear){'r', 0, false, m, n}, G, y, alpha, GER_X, true, dalpha, work);
     } else if (dalpha || (products && s->shadow[GER_X])) {
         const bool copy = z && op_y == 'N';
         const bl_matrix factor = copy ? copied(s, n, 'C', y, work) : y;
-        add_product(s, (linear){'N', 0, m, n}, G, factor, 'C', turned, GER_X, false, dalpha,
+        add_product(s, (linear){'N', 0, false, m, n}, G, factor, turned, GER_X, false, dalpha,
                     work + (copy ? bl_room(n, c->size) : 0));
     }
     if (!products || !s->shadow[GER_Y])
         return;
     if (op_y == 'C') { /* dy += alpha G^H x */
-        add_product(s, (linear){'C', 0, m, n}, G, x, 'N', alpha, GER_Y, false, NULL, work);
+        add_product(s, (linear){'C', 0, false, m, n}, G, x, alpha, GER_Y, false, NULL, work);
     } else {
         const bl_matrix factor = z && op_x == 'N' ? copied(s, m, 'C', x, work) : x;
-        add_product(s, (linear){'T', 0, m, n}, G, factor, 'C', turned, GER_Y, false, NULL, work);
+        add_product(s, (linear){'T', 0, false, m, n}, G, factor, turned, GER_Y, false, NULL, work);
     }
 }
 
@@ -331,101 +368,142 @@ void bl_geru_adjoint(const bl_site *s) { ger_adjoint(s); }
 void bl_gerc_tangent(const bl_site *s) { ger_tangent(s); }
 void bl_gerc_adjoint(const bl_site *s) { ger_adjoint(s); }
 
-/* ---- syr and syr2 */
+/* ---- syr, syr2, her and her2 */
 
-/* G becomes S: its diagonal counts twice. What it was goes to workspace, and back. */
-static bl_matrix double_diagonal(const bl_site *s, bl_matrix G, char *work)
+/* The triangle that they update, as what its shadow is multiplied by: her and her2 by rows are turned. */
+static linear read_triangle(const bl_call *c)
 {
-    const int64_t n = s->call->dim[0];
-    const bl_matrix old = copied(s, n, 'N', diagonal(G), work);
-    bl_vscal(&s->path, s->call->type, n, 'N', two, diagonal(G));
-    return old;
+    const bool hermitian = c->routine == BL_HER || c->routine == BL_HER2;
+    return (linear){hermitian && c->flag[1] == 'C' ? 'r' : 'N', c->flag[0], hermitian, c->dim[0], c->dim[0]};
 }
 
-static void restore_diagonal(const bl_site *s, bl_matrix old, bl_matrix G)
+/* What a rule does to a diagonal it does to its real part: of a Hermitian matrix the imaginary part is not read. */
+static bl_matrix real_diagonal(const bl_site *s, bl_matrix a) { return bl_real_part(s->call->type, diagonal(a)); }
+static bl_matrix imaginary_diagonal(const bl_site *s, bl_matrix a)
 {
-    bl_vaxpby(&s->path, s->call->type, s->call->dim[0], 'N', BL_ONE, 'N', old, 'N', BL_ZERO, diagonal(G));
+    return bl_imaginary_part(s->call->type, diagonal(a));
 }
 
-/* What x gets: dx += alpha S z; and dalpha += share x^T S z, share being 1 or a half. */
-static void add_symmetric_product(const bl_site *s, int x, bl_matrix S, bl_matrix z, bl_scalar share, void *dalpha,
-                                  char *work)
+/* The shadow of an imaginary diagonal: that of an output is 0, unless alpha = 0 made the routine return at once. */
+static bool clears_diagonal(const bl_call *c) { return !bl_is_zero(c->scalar[LEVEL2_ALPHA].value); }
+
+/* From or to workspace, of real numbers. */
+static void move_reals(const bl_site *s, int64_t n, bl_matrix from, bl_matrix to)
+{
+    bl_vaxpby(&s->path, bl_real_type(s->call->type), n, 'N', BL_ONE, 'N', from, 'N', BL_ZERO, to);
+}
+
+/* A vector as the product has it. */
+static bl_matrix factor_of(const bl_site *s, linear l, bl_matrix x, char *work)
+{
+    return l.op == 'r' ? copied(s, l.n, 'C', x, work) : x;
+}
+
+/* The triangle of dA <- dA + alpha x x^T, x^H in a Hermitian matrix; alpha is real there. */
+static void add_square(const bl_site *s, linear l, bl_scalar alpha, bl_matrix x, bl_matrix a)
+{
+    if (l.hermitian)
+        bl_her(&s->path, s->call->type, l.uplo, l.n, alpha, x, a);
+    else
+        bl_syr(&s->path, s->call->type, l.uplo, l.n, alpha, x, a);
+}
+
+static void syr_like_tangent(const bl_site *s, bool pair)
 {
     const bl_call *c = s->call;
-    const int64_t n = c->dim[0];
-    const bl_scalar alpha = bl_given(s, LEVEL2_ALPHA);
-    const bl_path scaled = times(s, alpha);
-    const bool to_x = s->shadow[x] && !bl_always_zero(alpha);
-    if (!dalpha) {
+    const linear l = read_triangle(c);
+    const bl_matrix dA = bl_shadow(s, pair ? SYR2_A : SYR_A);
+    const int type = c->type, real = bl_real_type(type);
+    if (l.n == 0 || !dA.at)
+        return;
+    const bl_scalar given = bl_given(s, LEVEL2_ALPHA);
+    const bl_path scaled = times(s, given);
+    const bool to_x = s->shadow[SYR2_X] && !bl_always_zero(given),
+               to_y = pair && s->shadow[SYR2_Y] && !bl_always_zero(given);
+    const bool clears = l.hermitian && clears_diagonal(c);
+    if (to_x || to_y || s->scalar_shadow[LEVEL2_ALPHA]) {
+        char *cell = s->work, *kept_at = cell + bl_room(1, c->size), *one = kept_at + bl_room(l.n, c->size),
+             *other = one + bl_room(l.n, c->size);
+        const bl_matrix kept = {kept_at, 1};
+        if (l.hermitian && !clears)
+            move_reals(s, l.n, imaginary_diagonal(s, dA), kept);
+        const bl_scalar alpha = to_x || to_y ? widened(s, pair ? type : real, given, cell) : given;
+        const bl_matrix x = factor_of(s, l, bl_values(s, SYR2_X), one);
+        const bl_matrix y = pair ? factor_of(s, l, bl_values(s, SYR2_Y), other + bl_room(l.n, c->size)) : x;
         if (to_x)
-            bl_symv(&scaled, c->type, c->flag[0], n, alpha, S, z, BL_ONE, bl_shadow(s, x));
-        return;
+            add_rank2(&scaled, type, l, alpha, factor_of(s, l, bl_shadow(s, SYR2_X), other), y, dA);
+        if (to_y)
+            add_rank2(&scaled, type, l, alpha, x, factor_of(s, l, bl_shadow(s, SYR2_Y), other), dA);
+        if (s->scalar_shadow[LEVEL2_ALPHA] && pair)
+            add_rank2(&s->path, type, l, bl_scalar_shadow(s, LEVEL2_ALPHA), x, y, dA);
+        else if (s->scalar_shadow[LEVEL2_ALPHA])
+            add_square(s, l, bl_scalar_shadow(s, LEVEL2_ALPHA), x, dA);
+        if (l.hermitian && !clears)
+            move_reals(s, l.n, kept, imaginary_diagonal(s, dA));
     }
-    const bl_matrix product = cleared(s, n, work);
-    bl_symv(&s->path, c->type, c->flag[0], n, share, S, z, BL_ONE, product);
-    bl_vdot(&s->path, c->type, n, bl_values(s, x), product, false, dalpha);
-    if (!bl_always_one(share))
-        bl_vscal(&s->path, c->type, n, 'N', two, product);
-    if (to_x)
-        bl_vaxpby(&scaled, c->type, n, 'N', alpha, 'N', product, 'N', BL_ONE, bl_shadow(s, x));
+    if (clears)
+        bl_vscal(&s->path, real, l.n, 'N', BL_ZERO, imaginary_diagonal(s, dA));
 }
 
-void bl_syr_tangent(const bl_site *s)
+/* While G is S, its diagonal counts twice. */
+static void syr_products(const bl_site *s, linear l, bl_matrix G, bool to_x, char *work)
 {
-    const bl_call *c = s->call;
-    const bl_scalar alpha = bl_given(s, LEVEL2_ALPHA);
-    const bl_path scaled = times(s, alpha);
-    const bl_matrix x = bl_values(s, SYR_X), dA = bl_shadow(s, SYR_A);
-    if (c->dim[0] == 0 || !dA.at)
-        return;
-    if (s->shadow[SYR_X] && !bl_always_zero(alpha))
-        bl_syr2(&scaled, c->type, c->flag[0], c->dim[0], alpha, bl_shadow(s, SYR_X), x, dA);
-    if (s->scalar_shadow[LEVEL2_ALPHA])
-        bl_syr(&s->path, c->type, c->flag[0], c->dim[0], bl_scalar_shadow(s, LEVEL2_ALPHA), x, dA);
-}
-
-void bl_syr_adjoint(const bl_site *s)
-{
-    const bl_call *c = s->call;
-    const bl_matrix x = bl_values(s, SYR_X), G = bl_shadow(s, SYR_A);
-    const bool to_x = s->shadow[SYR_X] && !bl_always_zero(bl_given(s, LEVEL2_ALPHA));
+    const int type = s->call->type;
+    const bl_matrix sum = {work, 1};
     void *dalpha = s->scalar_shadow[LEVEL2_ALPHA];
-    if (c->dim[0] == 0 || !G.at || (!to_x && !dalpha))
-        return;
-    const bl_matrix old = double_diagonal(s, G, s->work);
-    add_symmetric_product(s, SYR_X, G, x, half, dalpha, s->work + bl_room(c->dim[0], c->size));
-    restore_diagonal(s, old, G);
+    char *cell = work + bl_room(1, s->call->size), *room = cell + bl_room(1, s->call->size);
+    const bl_scalar given = bl_given(s, LEVEL2_ALPHA),
+                    alpha = to_x ? widened(s, bl_real_type(type), given, cell) : given;
+    if (dalpha)
+        bl_vscal(&s->path, type, 1, 'N', BL_ZERO, sum);
+    add_product(s, l, G, bl_values(s, SYR_X), alpha, SYR_X, false, dalpha ? sum.at : NULL, room);
+    if (dalpha)
+        bl_vaxpby(&s->path, bl_real_type(type), 1, 'N', half, 'N', sum, 'N', BL_ONE, (bl_matrix){dalpha, 1});
 }
 
-void bl_syr2_tangent(const bl_site *s)
+static void syr2_products(const bl_site *s, linear l, bl_matrix G, bool products, char *work)
 {
-    const bl_call *c = s->call;
-    const bl_scalar alpha = bl_given(s, LEVEL2_ALPHA);
-    const bl_path scaled = times(s, alpha);
-    const bl_matrix x = bl_values(s, SYR2_X), y = bl_values(s, SYR2_Y), dA = bl_shadow(s, SYR2_A);
-    if (c->dim[0] == 0 || !dA.at)
-        return;
-    if (s->shadow[SYR2_X] && !bl_always_zero(alpha))
-        bl_syr2(&scaled, c->type, c->flag[0], c->dim[0], alpha, bl_shadow(s, SYR2_X), y, dA);
-    if (s->shadow[SYR2_Y] && !bl_always_zero(alpha))
-        bl_syr2(&scaled, c->type, c->flag[0], c->dim[0], alpha, x, bl_shadow(s, SYR2_Y), dA);
-    if (s->scalar_shadow[LEVEL2_ALPHA])
-        bl_syr2(&s->path, c->type, c->flag[0], c->dim[0], bl_scalar_shadow(s, LEVEL2_ALPHA), x, y, dA);
+    const bl_matrix x = bl_values(s, SYR2_X), y = bl_values(s, SYR2_Y);
+    const bl_scalar alpha = bl_given(s, LEVEL2_ALPHA),
+                    turned = products ? conjugated(s, s->call->type, alpha, work) : alpha;
+    const bool r = l.op == 'r'; /* of what X and Y get, the conjugate */
+    work += bl_room(1, s->call->size);
+    add_product(s, l, G, y, r ? alpha : turned, SYR2_X, r, s->scalar_shadow[LEVEL2_ALPHA], work);
+    add_product(s, l, G, x, r ? turned : alpha, SYR2_Y, false, NULL, work);
 }
 
-void bl_syr2_adjoint(const bl_site *s)
+static void syr_like_adjoint(const bl_site *s, bool pair)
 {
     const bl_call *c = s->call;
-    const bl_matrix x = bl_values(s, SYR2_X), y = bl_values(s, SYR2_Y), G = bl_shadow(s, SYR2_A);
-    const bool products = !bl_always_zero(bl_given(s, LEVEL2_ALPHA));
-    void *dalpha = s->scalar_shadow[LEVEL2_ALPHA];
-    if (c->dim[0] == 0 || !G.at || (!dalpha && !(products && (s->shadow[SYR2_X] || s->shadow[SYR2_Y]))))
+    const linear l = read_triangle(c);
+    const bl_matrix G = bl_shadow(s, pair ? SYR2_A : SYR_A), kept = {s->work, 1};
+    const int real = bl_real_type(c->type);
+    if (l.n == 0 || !G.at)
         return;
-    const bl_matrix old = double_diagonal(s, G, s->work);
-    add_symmetric_product(s, SYR2_X, G, y, BL_ONE, dalpha, s->work + bl_room(c->dim[0], c->size));
-    add_symmetric_product(s, SYR2_Y, G, x, BL_ONE, NULL, NULL);
-    restore_diagonal(s, old, G);
+    const bool products =
+        !bl_always_zero(bl_given(s, LEVEL2_ALPHA)) && (s->shadow[SYR2_X] || (pair && s->shadow[SYR2_Y]));
+    if (products || s->scalar_shadow[LEVEL2_ALPHA]) {
+        char *work = s->work + bl_room(l.n, c->size);
+        move_reals(s, l.n, real_diagonal(s, G), kept);
+        bl_vscal(&s->path, real, l.n, 'N', two, real_diagonal(s, G));
+        if (pair)
+            syr2_products(s, l, G, products, work);
+        else
+            syr_products(s, l, G, products, work);
+        move_reals(s, l.n, kept, real_diagonal(s, G));
+    }
+    if (l.hermitian && clears_diagonal(c))
+        bl_vscal(&s->path, real, l.n, 'N', BL_ZERO, imaginary_diagonal(s, G));
 }
+
+void bl_syr_tangent(const bl_site *s) { syr_like_tangent(s, false); }
+void bl_syr_adjoint(const bl_site *s) { syr_like_adjoint(s, false); }
+void bl_her_tangent(const bl_site *s) { syr_like_tangent(s, false); }
+void bl_her_adjoint(const bl_site *s) { syr_like_adjoint(s, false); }
+void bl_syr2_tangent(const bl_site *s) { syr_like_tangent(s, true); }
+void bl_syr2_adjoint(const bl_site *s) { syr_like_adjoint(s, true); }
+void bl_her2_tangent(const bl_site *s) { syr_like_tangent(s, true); }
+void bl_her2_adjoint(const bl_site *s) { syr_like_adjoint(s, true); }
 
 /* ---- trmv trsv */
 

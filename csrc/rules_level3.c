@@ -26,10 +26,10 @@ static bl_matrix with_op(const bl_site *s, int type, char *op, int64_t rows, int
     return copy;
 }
 
-static void gemm_product(const bl_path *to, const bl_call *c, bl_scalar alpha, bl_matrix a, bl_matrix b, bl_scalar beta,
+static void gemm_product(const bl_path *to, const bl_site *s, bl_scalar alpha, bl_matrix a, bl_matrix b, bl_scalar beta,
                          bl_matrix out)
 {
-    const gemm g = read_gemm(c);
+    const gemm g = read_gemm(s->call);
     bl_gemm(to, g.type, g.ta, g.tb, g.m, g.n, g.k, alpha, a, b, beta, out);
 }
 
@@ -37,7 +37,7 @@ void bl_gemm_tangent(const bl_site *s)
 {
     const gemm g = read_gemm(s->call);
     if (g.m > 0 && g.n > 0)
-        update_tangent(s, (update){gemm_product, C, 'A', g.m, g.n, g.k > 0});
+        update_tangent(s, (update){gemm_product, C, 'A', g.m, g.n, g.k > 0, false});
 }
 
 void bl_gemm_adjoint(const bl_site *s)

@@ -49,9 +49,10 @@ static packing packing_of(const bl_call *c, int i)
     return p;
 }
 
-static packing packing_of_scalar(const bl_call *c, char *at)
+static packing packing_of_scalar(const bl_call *c, int i, char *at)
 {
-    return (packing){bl_view_run(at, c->size), at, 0, 0, c->size, 1};
+    const int64_t size = bl_scalar_size(c, i);
+    return (packing){bl_view_run(at, size), at, 0, 0, size, 1};
 }
 
 size_t bl_site_room(const bl_call *c, const bl_record *r, const bl_extra *x)
@@ -201,7 +202,7 @@ void bl_site_shadows(blasad_tape *t, const bl_record *r, int shadow, bl_site *s,
             s->scalar_shadow[i] = at + bl_delta(t->regions.region[x->scalar_place[i] - 1], shadow);
             continue;
         }
-        const packing p = packing_of_scalar(&c, at);
+        const packing p = packing_of_scalar(&c, i, at);
         s->scalar_shadow[i] = work;
         work = gather(t, &s->path, &c, &p, shadow, forward, work);
     }
@@ -230,7 +231,7 @@ void bl_site_scatter(blasad_tape *t, const bl_record *r, int shadow, const bl_si
         }
     for (int i = 0; i < spec->n_scalars && !forward; i++)
         if (s->scalar_shadow[i] && x->scalar_place[i] == BL_PARTS) {
-            const packing p = packing_of_scalar(&c, x->scalar_address[i]);
+            const packing p = packing_of_scalar(&c, i, x->scalar_address[i]);
             move_shadows(t, &s->path, &c, &p, shadow, s->scalar_shadow[i], ADD);
         }
 }

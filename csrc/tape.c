@@ -477,7 +477,7 @@ void bl_guard_others(const bl_call *c)
             const int k = i - s->n_operands;
             if (k < 0 ? !((a.read | a.write) & BL_OPERAND(i)) : !bl_reads_scalar(c, k))
                 continue;
-            const bl_view v = k < 0 ? bl_operand_view(c, i) : bl_view_run(c->scalar[k].address, c->size);
+            const bl_view v = k < 0 ? bl_operand_view(c, i) : bl_view_run(c->scalar[k].address, bl_scalar_size(c, k));
             r = bl_regions_meet(&t->regions, &v);
             live = bl_windows_live(&t->regions, &v);
         }

@@ -148,7 +148,7 @@ bool bl_touch_scalar(blasad_tape *t, const bl_call *c, int i, bl_region **owner,
     *owner = NULL;
     if (!bl_reads_scalar(c, i))
         return true;
-    const bl_view v = bl_view_run(p, c->size);
+    const bl_view v = bl_view_run(p, bl_scalar_size(c, i));
     bl_region *r = bl_regions_search(&t->regions, &v, BL_SCALAR_BIT + i);
     if (r && r != &bl_mixed) {
         *owner = r;
@@ -171,7 +171,7 @@ bool bl_active_below(const blasad_tape *t, const bl_call *c, int i)
 {
     if (!bl_reads_scalar(c, i))
         return false;
-    const bl_view v = bl_view_run(c->scalar[i].address, c->size);
+    const bl_view v = bl_view_run(c->scalar[i].address, bl_scalar_size(c, i));
     for (const bl_layer *l = t->layer.below; l; l = l->below) {
         const bl_regions *outer = &((const blasad_tape *)l)->regions;
         if (bl_regions_meet(outer, &v) || bl_windows_live(outer, &v))
@@ -346,7 +346,7 @@ bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w)
             }
         }
         for (int i = 0; i < s->n_scalars; i++) {
-            const bl_view v = bl_view_run(c->scalar[i].address, c->size);
+            const bl_view v = bl_view_run(c->scalar[i].address, bl_scalar_size(c, i));
             if (w->scalar_region[i] && bl_views_overlap(&written, &v)) {
                 bl_tape_fail(t, BLASAD_ALIAS,
                              "%s: the scalar %s at %p is an element of %s; BLAS leaves the result undefined, so "

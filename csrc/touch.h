@@ -98,8 +98,9 @@ BL_HOT enum bl_touched bl_touch_call(blasad_tape *t, const bl_call *c, const bl_
 {
     const bl_routine_spec *s = f->spec;
     unsigned shadowed = 0, windows = 0, constant = 0, scalars = 0, assumed = 0;
-    if (t->constant_type != c->type) { /* at the same address, but of another width */
-        t->constant_type = c->type;
+    const int type = c->type + (s->real << 2);
+    if (t->constant_type != type) { /* at the same address, but of another width */
+        t->constant_type = type;
         BL_UNROLL
         for (int i = 0; i < BL_MAX_SCALARS; i++)
             t->constant[i] = NULL;

@@ -25,22 +25,23 @@ static void add_rectangle(const bl_triangular_product *p, int64_t i, int64_t j, 
 {
     const bl_matrix out = block_of(p, i, j);
     make_block(p, p->scaled, p->x, p->y, i, j, rows, cols, p->factor, BL_ONE, out);
-    if (p->symmetric) /* (X Y^T)^T = Y X^T, (X^T Y)^T = Y^T X */
-        make_block(p, p->scaled, p->y, p->x, i, j, rows, cols, p->factor, BL_ONE, out);
+    if (p->twin) /* (X Y^T)^T = Y X^T, (X^T Y)^T = Y^T X, and the adjoint of alpha X Y^H is conj(alpha) Y X^H */
+        make_block(p, p->scaled, p->y, p->x, i, j, rows, cols, p->twin == 'C' ? p->alpha : p->factor, BL_ONE, out);
 }
 
 static void add_on_diagonal(const bl_triangular_product *p, int64_t i, int64_t n)
 {
-    static const bl_scalar half = {{0.5, 0}, NULL};
     bl_matrix square = bl_work_matrix(p->work, n), out = block_of(p, i, i);
-    if (p->symmetric) {
+    if (p->twin) {
         const bool rows = p->op_x == 'N';
-        bl_syr2k(p->made, p->type, p->uplo, p->op_x, n, p->inner, BL_ONE, from(p->x, rows, i, p->size),
-                 from(p->y, rows, i, p->size), BL_ZERO, square);
-        bl_mscal(p->made, p->type, 1, n, 'N', half, diagonal_of(square));
-    } else {
-        make_block(p, p->made, p->x, p->y, i, i, n, n, BL_ONE, BL_ZERO, square);
+        const bl_matrix x = from(p->x, rows, i, p->size), y = from(p->y, rows, i, p->size);
+        if (p->twin == 'C')
+            bl_her2k(p->scaled, p->type, p->uplo, p->op_x, n, p->inner, p->factor, x, y, BL_ONE, out);
+        else
+            bl_syr2k(p->scaled, p->type, p->uplo, p->op_x, n, p->inner, p->factor, x, y, BL_ONE, out);
+        return;
     }
+    make_block(p, p->made, p->x, p->y, i, i, n, n, BL_ONE, BL_ZERO, square);
     if (p->diag == 'U') {
         square = beside_diagonal(square, p->uplo, p->size);
         out = beside_diagonal(out, p->uplo, p->size);

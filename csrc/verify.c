@@ -20,7 +20,7 @@ static bool touches(const blasad_tape *t, size_t index, const char *p, int width
         }
     for (int i = 0; r->extra && i < bl_routine_table[c.routine]->n_scalars; i++) {
         const bl_extra *x = &t->extra[r->extra - 1];
-        const bl_view v = bl_view_run(x->scalar_address[i], c.size);
+        const bl_view v = bl_view_run(x->scalar_address[i], bl_scalar_size(&c, i));
         if (x->scalar_place[i] && bl_views_overlap(&v, &number))
             return true;
     }
@@ -87,7 +87,7 @@ bool bl_verify_before(blasad_tape *t, const bl_call *c, const bl_touch *w)
             continue;
         const bool read = !operand || (p->access.read & BL_OPERAND(k)), needed = operand && (p->needs & BL_OPERAND(k));
         const bool written = operand && (p->access.write & BL_OPERAND(k));
-        const bl_view v = operand ? bl_touched_view(w, k) : bl_view_run(c->scalar[k].address, c->size);
+        const bl_view v = operand ? bl_touched_view(w, k) : bl_view_run(c->scalar[k].address, bl_scalar_size(c, k));
         const char *bad = NULL;
         if (r != &bl_mixed) {
             bad = bl_changed_before(r, &v, read, needed, written);
@@ -155,7 +155,7 @@ void bl_verify_after(blasad_tape *t, const bl_call *c, const bl_touch *w)
             continue;
         /* not written, but out: only its derivative changed, by an active scalar that is 0 or 1; that begins a life */
         const bool out = operand && (p->out & BL_OPERAND(k)), written = operand && (p->access.write & BL_OPERAND(k));
-        const bl_view v = operand ? bl_touched_view(w, k) : bl_view_run(c->scalar[k].address, c->size);
+        const bl_view v = operand ? bl_touched_view(w, k) : bl_view_run(c->scalar[k].address, bl_scalar_size(c, k));
         uint64_t sum = 0;
         if (r != &bl_mixed && !r->window) {
             sum = left_behind(r, &v, written);

@@ -14,7 +14,7 @@ import numpy as np
 from covering import covering
 from memory_guard import Pen, bits, spoil
 from oracles import ARGUMENTS, ROUTINES, Call, Memory, Step, assert_close, extended, moduli, modulus
-from roads import CBLAS, DTYPE, FORTRAN, LEVEL1, OPERANDS, SCALARS, WITH_LENGTHS, Road, place
+from roads import CBLAS, DTYPE, FORTRAN, LEVEL1, OPERANDS, SCALARS, WITH_LENGTHS, Road, place, scalar_letter
 from tracing import Traced
 
 import blasad
@@ -172,7 +172,6 @@ class Trial:
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
         self.dtype = np.dtype(DTYPE[self.letter])
-        self.wide = np.clongdouble if self.letter in "cz" else np.longdouble
         self.step, self.road = self.planned()
 
     def planned(self) -> tuple[Step, Road]:
@@ -193,9 +192,10 @@ class Trial:
         for inc in names(self.family, "inc"):
             step[inc] = row[inc]
         for scalar in names(self.family, "scalars"):
-            value = row[scalar] if row[scalar] != "other" else 0.75 - 1.5j if self.letter in "cz" else -1.75
+            kind = scalar_letter(step["call"], scalar)
+            value = row[scalar] if row[scalar] != "other" else 0.75 - 1.5j if kind in "cz" else -1.75
             step[scalar] = str(value) if isinstance(value, complex) else float(value)
-            if row[f"{scalar} is"] != "by value" and not (road.cblas and self.letter in "sd"):
+            if row[f"{scalar} is"] != "by value" and not (road.cblas and kind in "sd"):
                 name = "P" + scalar
                 step[scalar], self.passed[name] = f"{name}[{rng.integers(2)}]", value
                 self.activity[name] = "dup" if row[f"{scalar} is"] == "dup" else rng.choice(["const", "none"])
@@ -209,9 +209,15 @@ class Trial:
 
     # ---- memory, and what the call does with it
 
-    def numbers(self, count: int) -> np.ndarray:
-        x = self.rng.standard_normal(count * (2 if self.letter in "cz" else 1))
-        return (x.view(complex) if self.letter in "cz" else x).astype(self.dtype)
+    def dtype_of(self, name: str) -> np.dtype:
+        """Of a buffer."""
+        return np.dtype(DTYPE[scalar_letter(self.step["call"], name[1:])]) if name in self.passed else self.dtype
+
+    def numbers(self, count: int, name: str = "") -> np.ndarray:
+        """As many as a buffer may hold."""
+        dtype = self.dtype_of(name)
+        x = self.rng.standard_normal(count * (2 if dtype.kind == "c" else 1))
+        return (x.view(complex) if dtype.kind == "c" else x).astype(dtype)
 
     def prepare(self) -> None:
         """Buffers, shadows and the trace. Whatever the call does not read is full of what would spoil everything."""
@@ -220,7 +226,7 @@ class Trial:
             name = place_of(self.step[key])[0]
             size = int(index.max(initial=place_of(self.step[key])[1])) + 1 + int(self.rng.integers(3))
             sizes[name] = max(size, sizes.get(name, 1))
-        clean = {n: self.numbers(size) for n, size in sizes.items()}
+        clean = {n: self.numbers(size, n) for n, size in sizes.items()}
         if self.family in SOLVES:
             self.make_solvable(clean)
         for n, value in self.passed.items():
@@ -245,10 +251,10 @@ class Trial:
         self.pen = Pen(-(-sum(2 * (size * self.dtype.itemsize + 128) for size in sizes.values()) // 8) * 8)
         self.memory, self.shadow = {}, {}
         for n, size in sizes.items():
-            x = self.memory[n] = self.pen.memory(self.dtype, size)
+            x = self.memory[n] = self.pen.memory(self.dtype_of(n), size)
             spoil(x)
             if self.activity[n] == "dup":
-                dx = self.shadow[n] = self.pen.memory(self.dtype, size)
+                dx = self.shadow[n] = self.pen.memory(x.dtype, size)
                 spoil(dx)
             read = self.only(n, self.elements(call.reads.values()))
             touched = self.only(n, self.elements(call.reads.values()) | self.result)
@@ -257,7 +263,7 @@ class Trial:
             if n in self.active:
                 harmless = not self.tape_active if self.mode is Reverse else True
                 filled = touched if not harmless or self.rng.random() < 0.5 else read if self.mode is Forward else []
-                dx[filled] = self.numbers(len(filled))
+                dx[filled] = self.numbers(len(filled), n)
         self.before = {n: x.copy() for n, x in self.memory.items()}
         self.seeds = {n: x.copy() for n, x in self.shadow.items()}
         self.bound = Traced(modulus(self.step), self.terms_of(clean), self.active & self.passed.keys())
@@ -315,7 +321,7 @@ class Trial:
 
     def adjoint_changes_with(self, key: str) -> bool:
         start = {n: x.value for n, x in self.trace.start.items()}
-        seeds = {n: self.numbers(x.size).astype(self.wide) for n, x in start.items()}
+        seeds = {n: self.numbers(x.size, n).astype(x.dtype) for n, x in start.items()}
         moved = {n: x.copy() for n, x in start.items()}
         for n, i in self.reads[key]:
             moved[n][i] = self.numbers(1)[0]
@@ -419,7 +425,7 @@ class Trial:
     def disturb(self, undisturbed: Memory, elements: set[Element]) -> None:
         """What unseen code does to elements; also to what memory is compared with."""
         for n, i in elements:
-            parts = self.memory[n][i : i + 1].view(self.dtype.char.lower() if self.letter in "cz" else self.dtype)
+            parts = self.memory[n][i : i + 1].view(self.dtype.char.lower())
             parts[:] = np.where(parts == 77.0, 78.0, 77.0)
             undisturbed[n][i] = self.memory[n][i]
 
@@ -465,6 +471,9 @@ class Trial:
     def check_listing(self, tape: Tape) -> None:
         (call,) = tape
         assert call.routine == self.step["call"]
+        assert {f: v.upper() for f, v in call.flags.items()} == {f: v.upper() for f, v in self.flags.items()}
+        for s, value in call.scalars.items():
+            assert isinstance(value, complex) == (scalar_letter(call.routine, s) in "cz")
         assumed = {o.name for o in call.operands if o.assumed}
         expected = {key for key, cells in self.reads.items() if any(self.activity[n] == "none" for n, _ in cells)}
         assert assumed == expected, f"assumptions are {assumed}, not {expected}"

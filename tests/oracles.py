@@ -33,6 +33,7 @@ ARGUMENTS = {
     "hemv": "uplo n alpha a lda x incx beta y incy",
     "syr": "uplo n alpha x incx a lda",
     "syr2": "uplo n alpha x incx y incy a lda",
+    "her": "uplo n alpha x incx a lda",
     "her2": "uplo n alpha x incx y incy a lda",
     "trmv": "uplo trans diag n a lda x incx",
     "trsv": "uplo trans diag n a lda x incx",
@@ -41,6 +42,8 @@ ARGUMENTS = {
     "hemm": "side uplo m n alpha a lda b ldb beta c ldc",
     "syrk": "uplo trans n k alpha a lda beta c ldc",
     "syr2k": "uplo trans n k alpha a lda b ldb beta c ldc",
+    "herk": "uplo trans n k alpha a lda beta c ldc",
+    "her2k": "uplo trans n k alpha a lda b ldb beta c ldc",
     "trmm": "side uplo transa diag m n alpha a lda b ldb",
     "trsm": "side uplo transa diag m n alpha a lda b ldb",
 }

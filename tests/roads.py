@@ -29,9 +29,19 @@ FLAGS = {
 LAYOUTS = {"row": 101, "col": 102}
 FLAG_NAMES = re.compile(r"trans[ab]?|uplo|side|diag")
 SCALARS, OPERANDS = ("alpha", "beta"), ("a", "b", "c", "x", "y", "dot")
+# Of complex routines, the scalars that are real numbers.
+REAL_SCALARS = {"her": ("alpha",), "herk": ("alpha", "beta"), "her2k": ("beta",)}
 LEVEL1 = re.compile(r"[sdcz](copy|swap|scal|axpy)")  # has no layout in CBLAS
 
 Step = dict[str, Any]
+
+
+def scalar_letter(routine: str, key: str) -> str:
+    """The type of a scalar argument of "zherk"."""
+    letter = routine[0]
+    return {"c": "s", "z": "d"}.get(letter, letter) if key in REAL_SCALARS.get(routine[1:], ()) else letter
+
+
 Where = Callable[[str], int]
 Arguments = Mapping[str, Any]
 
@@ -83,9 +93,11 @@ class Road:
 
     def can(self, step: Step) -> bool:
         """Whether the call can be made this way at all: C passes real scalars by value, Fortran knows no row-major."""
-        by_address = any(isinstance(step.get(s), str) and not _is_number(step[s]) for s in SCALARS)
         if self.cblas:
-            return not (by_address and step["call"][0] in "sd")
+            return not any(
+                isinstance(step.get(s), str) and not _is_number(step[s]) and scalar_letter(step["call"], s) in "sd"
+                for s in SCALARS
+            )
         return step.get("layout", "col") == "col"
 
     def pointer(self, routine: str) -> int:
@@ -105,7 +117,7 @@ class Road:
         if self.how == "cffi":
             self._cffi(letter, step["call"], given, args, where)
         else:
-            self._ctypes(letter, step["call"], given, args, where)
+            self._ctypes(step["call"], given, args, where)
 
     def _cffi(self, letter: str, routine: str, given: list[Any], args: Arguments, where: Where) -> None:
         real = "float *" if letter in "sc" else "double *"
@@ -117,10 +129,11 @@ class Road:
             elif key in OPERANDS:
                 given.append(ffi.cast(real, where(value)))
             elif key in SCALARS:
-                number = _scalar(letter, value, where)
+                kind = scalar_letter(routine, key)
+                number = _scalar(kind, value, where)
                 if isinstance(number, int):
                     given.append(ffi.cast(real, number))
-                elif self.cblas and letter in "sd":
+                elif self.cblas and kind in "sd":
                     given.append(float(number[0]))
                 else:
                     given.append(ffi.cast(real, number.ctypes.data))
@@ -130,11 +143,9 @@ class Road:
         getattr(blasad.lib, self.pattern.format(routine))(*given)
         _trash(kept)
 
-    def _ctypes(self, letter: str, routine: str, given: list[Any], args: Arguments, where: Where) -> None:
+    def _ctypes(self, routine: str, given: list[Any], args: Arguments, where: Where) -> None:
         integer = ctypes.c_int64 if self.bits == 64 else ctypes.c_int32
-        scalar = (
-            {"s": ctypes.c_float, "d": ctypes.c_double}.get(letter, ctypes.c_void_p) if self.cblas else ctypes.c_void_p
-        )
+        by_value = {"s": ctypes.c_float, "d": ctypes.c_double} if self.cblas else {}
         kinds: list[Any] = [ctypes.c_int] * len(given)
         kept = []
         for key, value in args.items():
@@ -145,11 +156,12 @@ class Road:
                 kinds.append(ctypes.c_void_p)
                 given.append(where(value))
             elif key in SCALARS:
-                kinds.append(scalar)
+                letter = scalar_letter(routine, key)
+                kinds.append(by_value.get(letter, ctypes.c_void_p))
                 number = _scalar(letter, value, where)
                 if not isinstance(number, int):
                     kept.append(number)
-                    number = float(number[0]) if scalar is not ctypes.c_void_p else number.ctypes.data
+                    number = float(number[0]) if letter in by_value else number.ctypes.data
                 given.append(number)
             elif self.cblas:
                 kinds.append(integer)

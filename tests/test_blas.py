@@ -11,7 +11,7 @@ import pytest
 from blas_trials import SOLVES, elements_of, flag_choices, names, outputs, plain, shapes, trials
 from memory_guard import bits
 from oracles import Linear, Memory, Step, extended, gather
-from roads import DTYPE, LEVEL1, ROADS, place
+from roads import DTYPE, LEVEL1, ROADS, place, scalar_letter
 from table import families
 from tracing import Traced
 
@@ -60,6 +60,10 @@ def solvable(step: Step, memory: Memory) -> None:
     memory["A"][at.diagonal()] = np.resize([1, -2, 0.5], len(at))
 
 
+def units(x: np.ndarray) -> list[complex]:
+    return [1, 1j] if x.dtype.kind == "c" else [1]
+
+
 def small(family: str, letter: str, flags: dict[str, str], **changes: object) -> tuple[Step, Memory]:
     """A call with padding, offsets and increments, and memory for it."""
     step = plain(family, letter, flags, {d: 3 if d == "n" else 2 for d in names(family, "dims")})
@@ -80,9 +84,17 @@ def test_jacobian_of_memory(family, letter, flags, scalars):
     """Sections 2 and 3: the derivative of memory before -> memory after, entry by entry and without any rounding.
     Differences with a finite step are exact on polynomials, and a solve is none. The chain rule, the other oracle,
     agrees."""
-    values = {"active": ("S[0]", "S[1]"), "constant": ("0.5-1j", "-2+0.5j") if letter in "cz" else (0.5, -2.0)}[scalars]
-    step, memory = small(family, letter, flags, **dict(zip(names(family, "scalars"), values, strict=False)))
-    memory["S"] = np.array([0.5, -1.5] if letter in "sd" else [0.5 + 1j, -1.5 + 0.5j], DTYPE[letter])
+    numbers = {"alpha": (0.5, "0.5-1j"), "beta": (-2.0, "-2+0.5j")}
+    given: dict[str, object] = {}
+    passed: Memory = {}
+    for s in names(family, "scalars"):
+        kind = scalar_letter(letter + family, s)
+        given[s] = numbers[s][kind in "cz"]
+        if scalars == "active":
+            passed["P" + s] = np.array([(complex if kind in "cz" else float)(given[s])], DTYPE[kind])
+            given[s] = f"P{s}[0]"
+    step, memory = small(family, letter, flags, **given)
+    memory |= passed
     start = {name: x.copy() for name, x in memory.items()}
     shadow = {name: np.zeros_like(x) for name, x in memory.items()}
     elements = [(name, i) for name, x in memory.items() for i in range(x.size)]
@@ -98,7 +110,7 @@ def test_jacobian_of_memory(family, letter, flags, scalars):
 
     with annotated(Reverse) as tape:
         road.call(step, where)
-    for name, i, unit in ((n, i, u) for n, i in elements for u in ([1, 1j] if letter in "cz" else [1])):
+    for name, i, unit in ((n, i, u) for n, i in elements for u in units(memory[n])):
         for apply in ("reverse", "forward"):
             for x in shadow.values():
                 x[:] = 0
@@ -149,6 +161,8 @@ def test_long(family, letter, flags, mode):
             next(r for r in ROADS if r.can(step)).call(step, place(memory))
         if mode is Reverse:
             tape.reverse()
+        for name, x in memory.items():
+            assert np.array_equal(x, traced.after[name]), f"memory {name}, {long} = {LONG}, by {layout}"
         for name, x in shadow.items():
             assert np.array_equal(x, want[name]), f"{name}, {long} = {LONG}, by {layout}"
 

@@ -187,10 +187,13 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 class Traced:
     """A call, executed on a copy of `memory`: what it touched, memory after it, and both derivatives.
 
-    Numbers in `moving` buffers are not 0 or 1 to any question: a derivative by a scalar is that of its neighbours.
+    Numbers in `moving` buffers, which are scalars, are not 0 or 1 to any question: a derivative by a scalar is that of
+    its neighbours. That by operands is the call's own, for which such a scalar may be a reason to return at once.
     """
 
     def __init__(self, step: Step, memory: Memory, moving: Collection[str] = ()) -> None:
+        self.moving = {n: np.zeros_like(memory[n]) for n in moving}
+        self.still = Traced(step, memory) if moving else None
         arrays = {n: Array(x) for n, x in memory.items()}
         for n in moving:
             arrays[n].special = False
@@ -210,6 +213,14 @@ class Traced:
 
     def push(self, tangents: Memory) -> Memory:
         """The Jacobian of memory before -> memory after, applied to tangents."""
+        if self.still:
+            own = self.still.push({**tangents, **self.moving})
+            tangents = {n: x if n in self.moving else np.zeros_like(x) for n, x in tangents.items()}
+            by_scalars = self._push(tangents)
+            return {n: x + by_scalars[n] for n, x in own.items()}
+        return self._push(tangents)
+
+    def _push(self, tangents: Memory) -> Memory:
         given = {self.start[n].order: x for n, x in tangents.items()}
         with np.errstate(all="ignore"):
             for x in self.made:
@@ -221,6 +232,10 @@ class Traced:
 
     def pull(self, shadows: Memory) -> Memory:
         """Its transpose, applied to shadows."""
+        own = self.still.pull(shadows) if self.still else {}
+        return {n: x if n in self.moving else own.get(n, x) for n, x in self._pull(shadows).items()}
+
+    def _pull(self, shadows: Memory) -> Memory:
         given = {self.end[n].order: x for n, x in shadows.items()}
         with np.errstate(all="ignore"):
             for x in reversed(self.made):

@@ -22,6 +22,7 @@ from typing import Any
 
 REAL = {"s": "float", "d": "double", "c": "float", "z": "double"}
 WIDTH = {"s": 4, "d": 8, "c": 4, "z": 8}
+REAL_LETTER = {"s": "s", "d": "d", "c": "s", "z": "d"}
 SIZE = {"s": 4, "d": 8, "c": 8, "z": 16}
 ABIS = ("f32", "f64", "c32", "c64")
 # Decorations seen in the wild: reference, reference ILP64, OpenBLAS with suffix 64, and SciPy's and NumPy's wheels.
@@ -57,7 +58,7 @@ class Routine:
     def __init__(self, entry: dict[str, Any], exported: bool) -> None:
         self.name, self.types, self.exported = entry["name"], entry["types"], exported
         self.operands, self.level1 = entry["operands"], entry.get("level1", False)
-        self.transposes = entry.get("transposes", "NTC")
+        self.transposes, self.real = entry.get("transposes", "NTC"), entry.get("real", [])
         names = [o["name"] for o in self.operands]
         self.arguments: list[Argument] = []
         for word in entry["arguments"].split():
@@ -82,6 +83,10 @@ class Routine:
             self.hidden_flag: Argument | None = Argument("conj", "flag", len(self.of("flag")))
         else:
             self.hidden_flag = None
+
+    def letter(self, a: Argument, t: str) -> str:
+        """The type of an argument in the routine of type `t`."""
+        return REAL_LETTER[t] if a.name in self.real else t
 
     def of(self, kind: str) -> list[Argument]:
         return [a for a in self.arguments if a.kind == kind]
@@ -126,7 +131,7 @@ class Routine:
                 )
                 if not self.exported and kind == "uplo":
                     allowed += "A"
-                if kind == "trans" and "r" not in allowed and a.name in self.turn and "C" in allowed:
+                if kind == "trans" and a.name in self.turn and {"T", "C"} <= set(allowed):
                     allowed += "r"  # made by turning over, and by nothing that a caller can pass
                 tests.append((" && ".join(f"c->{a.field} != '{x}'" for x in allowed), position))
                 if kind == "trans" and "C" not in allowed:
@@ -142,18 +147,18 @@ class Routine:
         return "".join(f"{test}\n            ? {position}\n            : " for test, position in tests) + "0"
 
 
-def c_type(a: Argument, t: str, abi: str) -> str:
+def c_type(r: Routine, a: Argument, t: str, abi: str) -> str:
     """How an ABI passes an argument: Fortran by address, CBLAS by value but for complex numbers and operands."""
     plain = {"flag": "char" if abi[0] == "f" else "int", "scalar": REAL[t], "operand": REAL[t]}
     base = plain.get(a.kind, f"int{abi[1:]}_t")
     if a.kind == "operand":
         return f"{base} *"
-    by_address = abi[0] == "f" or (a.kind == "scalar" and t in "cz")
+    by_address = abi[0] == "f" or (a.kind == "scalar" and r.letter(a, t) in "cz")
     return f"const {base} *" if by_address else f"{base} "
 
 
 def parameters(r: Routine, t: str, abi: str) -> str:
-    declared = [f"{c_type(a, t, abi)}{a.name}" for a in r.arguments]
+    declared = [f"{c_type(r, a, t, abi)}{a.name}" for a in r.arguments]
     return ", ".join(["int layout"] * (abi[0] == "c" and not r.level1) + declared)
 
 
@@ -176,13 +181,16 @@ def fill(r: Routine, t: str, abi: str, row_major: bool) -> str:
             kind = next(k for k in FLAGS if a.name.startswith(k))
             read = f"bl_flag_fortran({source})" if fortran else f"bl_cblas_{kind}({source})"
             if row_major and a.name in r.turn:
-                conjugates = f", {str(t in 'cz').lower()}" if kind == "trans" else ""
-                read = f"bl_turn_{kind}({read}{conjugates})"
+                if kind == "trans" and r.transposes == "NC":
+                    read = f"bl_turn_adjoint({read})"
+                else:
+                    conjugates = f", {str(t in 'cz').lower()}" if kind == "trans" else ""
+                    read = f"bl_turn_{kind}({read}{conjugates})"
             lines.append(f"call.{a.field} = {read};")
         elif a.kind != "scalar":
             lines.append(f"call.{a.field} = {'*' * (fortran and a.kind != 'operand')}{source};")
-        elif fortran or t in "cz":
-            lines.append(f"bl_take_{t}(&call.{a.field}, {source});")
+        elif fortran or r.letter(a, t) in "cz":
+            lines.append(f"bl_take_{r.letter(a, t)}(&call.{a.field}, {source});")
         else:
             lines.append(f"call.{a.field} = (bl_scalar){{{{{source}, 0}}, NULL}};")
     if r.hidden_flag:
@@ -233,7 +241,7 @@ def caller(r: Routine, t: str, abi: str) -> str:
         elif a.kind == "scalar":
             value = f"c->{a.field}.value"
             local.append(f"const {REAL[t]} {a.name}[] = {{({REAL[t]}){value}.re, ({REAL[t]}){value}.im}};")
-            given.append(a.name if fortran or t in "cz" else f"{a.name}[0]")
+            given.append(a.name if fortran or r.letter(a, t) in "cz" else f"{a.name}[0]")
         else:
             local.append(f"const int{abi[1:]}_t {a.name} = (int{abi[1:]}_t)c->{a.field};")
             given.append(f"{'&' * fortran}{a.name}")
@@ -300,7 +308,9 @@ def spec(r: Routine) -> str:
     operands = ", ".join(operand(o) for o in r.operands)
     turned = sum(1 << r.argument(name).index for name in r.turn if name != "conj")
     numbers = [len(r.of("flag")) + bool(r.hidden_flag), *(len(r.of(k)) for k in ("dim", "scalar", "operand"))]
-    counts = ", ".join(map(str, numbers)) + f", {turned}, {str(r.level1).lower()}"
+    real = sum(1 << r.argument(name).index for name in r.real)
+    counts = ", ".join(map(str, numbers)) + f", {turned}, {real}"
+    counts += f", {str(r.transposes == 'NC').lower()}, {str(r.level1).lower()}"
     return f"""{"".join(lists)}\
 int bl_check_{r.name}(const bl_call *c);
 static const bl_routine_spec bl_spec_{r.name} = {{
