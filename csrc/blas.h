@@ -30,6 +30,7 @@ static inline void bl_made_begin(bl_call *c, const bl_path *to, int routine, int
     c->size = (uint8_t)bl_element_size(type);
     c->width = (uint8_t)bl_real_width(type);
     c->row_major = false;
+    c->cell = false;
     c->symbol = to->symbol;
     c->backend = to->backend;
     c->frame = NULL;

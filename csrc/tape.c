@@ -339,6 +339,10 @@ static void free_tape(blasad_tape *t)
     bl_regions_free(&t->regions);
     bl_arena_free(&t->values);
     bl_spill_close(&t->spill);
+    bl_cells_free(&t->cells);
+    for (size_t i = 0; i < t->seeds; i++)
+        free(t->seed[i].shadow);
+    free(t->seed);
     for (size_t i = 0; i < t->operations; i++)
         bl_operation_give(t->operation[i]);
     free(t->operation);
