@@ -25,6 +25,9 @@ ARGUMENTS = {
     "scal": "n alpha x incx",
     "copy": "n x incx y incy",
     "axpy": "n alpha x incx y incy",
+    "dot": "n x incx y incy dot",  # `dot` is where the number goes that is returned, or stored
+    "dotu": "n x incx y incy dot",
+    "dotc": "n x incx y incy dot",
     "gemv": "trans m n alpha a lda x incx beta y incy",
     "ger": "m n alpha x incx y incy a lda",
     "geru": "m n alpha x incx y incy a lda",

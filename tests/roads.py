@@ -29,7 +29,8 @@ FLAGS = {
 LAYOUTS = {"row": 101, "col": 102}
 FLAG_NAMES = re.compile(r"trans[ab]?|uplo|side|diag")
 SCALARS, OPERANDS = ("alpha", "beta"), ("a", "b", "c", "x", "y", "dot")
-LEVEL1 = re.compile(r"[sdcz](copy|swap|scal|axpy)")  # has no layout in CBLAS
+LEVEL1 = re.compile(r"[sdcz](copy|swap|scal|axpy|dot|dotu|dotc)(_sub)?")  # has no layout in CBLAS
+RETURNING = re.compile(r"[sdcz](dot|dotu|dotc)")
 
 Step = dict[str, Any]
 Where = Callable[[str], int]
@@ -83,6 +84,9 @@ class Road:
 
     def can(self, step: Step) -> bool:
         """Whether the call can be made this way at all: C passes real scalars by value, Fortran knows no row-major."""
+        stores, returns = step["call"].endswith("_sub"), RETURNING.fullmatch(step["call"])
+        if (stores and not self.cblas) or (returns and step["call"][0] in "cz" and self.cblas):
+            return False  # C returns no complex numbers
         by_address = any(isinstance(step.get(s), str) and not _is_number(step[s]) for s in SCALARS)
         if self.cblas:
             return not (by_address and step["call"][0] in "sd")
@@ -96,18 +100,22 @@ class Road:
             return _wrapped(self.package, symbol)
         return blasad.address(symbol)
 
-    def call(self, step: Step, where: Where) -> None:
-        """Makes the call. Temporaries (flags, dimensions, constant scalars) are gone when it returns."""
+    def call(self, step: Step, where: Where) -> Any:
+        """Makes the call. Temporaries (flags, dimensions, constant scalars) are gone when it returns. A number that is
+        returned is stored as well, where the step has a place for it."""
         args = {k: v for k, v in step.items() if k not in ("call", "layout")}
+        kept = args.pop("dot", None) if RETURNING.fullmatch(step["call"]) else None
         letter = step["call"][0]
         has_layout = self.cblas and not LEVEL1.fullmatch(step["call"])
         given = [LAYOUTS[step.get("layout", "col")]] if has_layout else []
-        if self.how == "cffi":
-            self._cffi(letter, step["call"], given, args, where)
-        else:
-            self._ctypes(letter, step["call"], given, args, where)
+        make = self._cffi if self.how == "cffi" else self._ctypes
+        value = make(letter, step["call"], given, args, where)
+        if kept is not None:
+            number = np.array([value], DTYPE[letter])
+            ctypes.memmove(where(kept), number.ctypes.data, number.nbytes)
+        return value
 
-    def _cffi(self, letter: str, routine: str, given: list[Any], args: Arguments, where: Where) -> None:
+    def _cffi(self, letter: str, routine: str, given: list[Any], args: Arguments, where: Where) -> Any:
         real = "float *" if letter in "sc" else "double *"
         integer = f"int{self.bits}_t *"
         kept = []
@@ -127,10 +135,11 @@ class Road:
                     kept.append(number)
             else:
                 given.append(value if self.cblas else ffi.new(integer, value))
-        getattr(blasad.lib, self.pattern.format(routine))(*given)
+        value = getattr(blasad.lib, self.pattern.format(routine))(*given)
         _trash(kept)
+        return value
 
-    def _ctypes(self, letter: str, routine: str, given: list[Any], args: Arguments, where: Where) -> None:
+    def _ctypes(self, letter: str, routine: str, given: list[Any], args: Arguments, where: Where) -> Any:
         integer = ctypes.c_int64 if self.bits == 64 else ctypes.c_int32
         scalar = (
             {"s": ctypes.c_float, "d": ctypes.c_double}.get(letter, ctypes.c_void_p) if self.cblas else ctypes.c_void_p
@@ -163,13 +172,28 @@ class Road:
         for _ in range(sum(map(bool, map(FLAG_NAMES.fullmatch, args))) if self.lengths else 0):
             kinds.append(ctypes.c_size_t)
             given.append(1)
-        _prototype(*kinds)(self.pointer(routine))(*given)
+        result = _RESULTS[letter] if RETURNING.fullmatch(routine) else None
+        value = _prototype(result, *kinds)(self.pointer(routine))(*given)
         _trash(kept)
+        return complex(value.re, value.im) if isinstance(value, ctypes.Structure) else value
+
+
+class _Float(ctypes.Structure):
+    """A complex number is returned as this is."""
+
+    _fields_ = (("re", ctypes.c_float), ("im", ctypes.c_float))
+
+
+class _Double(ctypes.Structure):
+    _fields_ = (("re", ctypes.c_double), ("im", ctypes.c_double))
+
+
+_RESULTS = {"s": ctypes.c_float, "d": ctypes.c_double, "c": _Float, "z": _Double}
 
 
 @functools.cache
-def _prototype(*kinds: Any) -> Any:
-    return ctypes.CFUNCTYPE(None, *kinds)
+def _prototype(result: Any, *kinds: Any) -> Any:
+    return ctypes.CFUNCTYPE(result, *kinds)
 
 
 def _flag(key: str, value: str) -> int:
