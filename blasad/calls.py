@@ -29,6 +29,8 @@ _OPERATIONS: dict[str, Callable[[int, int, int, int], tuple[int, int]]] = {
     "dot": lambda m, n, k, order: (n, max(0, n - 1)),
     "dotu": lambda m, n, k, order: (n, max(0, n - 1)),
     "dotc": lambda m, n, k, order: (n, max(0, n - 1)),
+    "nrm2": lambda m, n, k, order: (n, max(0, n - 1)),
+    "asum": lambda m, n, k, order: (0, max(0, n - 1)),
     "gemv": lambda m, n, k, order: (m * n, m * n),
     "ger": lambda m, n, k, order: (m * n, m * n),
     "geru": lambda m, n, k, order: (m * n, m * n),
@@ -48,6 +50,8 @@ _OPERATIONS: dict[str, Callable[[int, int, int, int], tuple[int, int]]] = {
     "mdot": lambda m, n, k, order: (m * n,) * 2,
     "vaxpby": lambda m, n, k, order: (2 * n, n),
     "vdot": lambda m, n, k, order: (n, n),
+    "vsign": lambda m, n, k, order: (0, 0),
+    "quot": lambda m, n, k, order: (1, 0),
 }
 
 

@@ -62,6 +62,11 @@ void bl_vaxpby(const bl_path *to, int type, int64_t n, char conjalpha, bl_scalar
 /* *cell += sum conj(x) y, or its conjugate */
 void bl_vdot(const bl_path *to, int type, int64_t n, bl_matrix x, bl_matrix y, bool conjugate, void *cell);
 
+/* y <- the signs of x's numbers, or of their parts; 0 of 0 */
+void bl_vsign(const bl_path *to, int type, int64_t n, bl_matrix x, bl_matrix y);
+/* *c = *a / *b of real numbers, 0 where b is 0 */
+void bl_quot(const bl_path *to, int type, void *a, void *b, void *c);
+
 static inline bl_complex bl_conj(bl_complex x) { return (bl_complex){x.re, -x.im}; }
 /* The number of `type` at p. */
 bl_complex bl_load(int type, const void *p);

@@ -93,6 +93,7 @@ static void replay_call(blasad_tape *t, const bl_record *r, const bl_seed *seed,
     char *work = bl_site_values(t, &site->path, r, &c, bl_rules[c.routine]->needs(&c, active), t->work);
     site->call = &c;
     site->active = active;
+    site->returned = r->scalar[BL_VALUE];
     for (int k = 0; k < bl_batch(t); k++) {
         bl_site_shadows(t, r, k, site, work);
         if (seed)

@@ -29,8 +29,15 @@ FLAGS = {
 LAYOUTS = {"row": 101, "col": 102}
 FLAG_NAMES = re.compile(r"trans[ab]?|uplo|side|diag")
 SCALARS, OPERANDS = ("alpha", "beta"), ("a", "b", "c", "x", "y", "dot")
-LEVEL1 = re.compile(r"[sdcz](copy|swap|scal|axpy|dot|dotu|dotc)(_sub)?")  # has no layout in CBLAS
-RETURNING = re.compile(r"[sdcz](dot|dotu|dotc)")
+LEVEL1 = re.compile(r"[sdcz](copy|swap|scal|axpy|dot|dotu|dotc|nrm2|asum)(_sub)?")  # has no layout in CBLAS
+RETURNING = re.compile(r"[sdcz](dot|dotu|dotc|nrm2|asum)")
+NAMES = {"cnrm2": "scnrm2", "znrm2": "dznrm2", "casum": "scasum", "zasum": "dzasum"}  # that are not so regular
+
+
+def number_letter(routine: str) -> str:
+    """The type of what a routine returns."""
+    return {"c": "s", "z": "d"}[routine[0]] if routine in NAMES else routine[0]
+
 
 Step = dict[str, Any]
 Where = Callable[[str], int]
@@ -85,7 +92,7 @@ class Road:
     def can(self, step: Step) -> bool:
         """Whether the call can be made this way at all: C passes real scalars by value, Fortran knows no row-major."""
         stores, returns = step["call"].endswith("_sub"), RETURNING.fullmatch(step["call"])
-        if (stores and not self.cblas) or (returns and step["call"][0] in "cz" and self.cblas):
+        if (stores and not self.cblas) or (returns and number_letter(step["call"]) in "cz" and self.cblas):
             return False  # C returns no complex numbers
         by_address = any(isinstance(step.get(s), str) and not _is_number(step[s]) for s in SCALARS)
         if self.cblas:
@@ -93,7 +100,7 @@ class Road:
         return step.get("layout", "col") == "col"
 
     def pointer(self, routine: str) -> int:
-        symbol = self.pattern.format(routine)
+        symbol = self.pattern.format(NAMES.get(routine, routine))
         if self.how == "bare":
             return self.found or real_address(self.package, symbol)
         if self.how == "wrapped":
@@ -111,7 +118,7 @@ class Road:
         make = self._cffi if self.how == "cffi" else self._ctypes
         value = make(letter, step["call"], given, args, where)
         if kept is not None:
-            number = np.array([value], DTYPE[letter])
+            number = np.array([value], DTYPE[number_letter(step["call"])])
             ctypes.memmove(where(kept), number.ctypes.data, number.nbytes)
         return value
 
@@ -135,7 +142,7 @@ class Road:
                     kept.append(number)
             else:
                 given.append(value if self.cblas else ffi.new(integer, value))
-        value = getattr(blasad.lib, self.pattern.format(routine))(*given)
+        value = getattr(blasad.lib, self.pattern.format(NAMES.get(routine, routine)))(*given)
         _trash(kept)
         return value
 
@@ -172,7 +179,7 @@ class Road:
         for _ in range(sum(map(bool, map(FLAG_NAMES.fullmatch, args))) if self.lengths else 0):
             kinds.append(ctypes.c_size_t)
             given.append(1)
-        result = _RESULTS[letter] if RETURNING.fullmatch(routine) else None
+        result = _RESULTS[number_letter(routine)] if RETURNING.fullmatch(routine) else None
         value = _prototype(result, *kinds)(self.pointer(routine))(*given)
         _trash(kept)
         return complex(value.re, value.im) if isinstance(value, ctypes.Structure) else value

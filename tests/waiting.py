@@ -16,13 +16,10 @@ class Wait(NamedTuple):
         return "; ".join(parts)
 
 
-RETURNED = "derivatives of returned numbers"
 INTERCEPTION = "interception of other people's calls"
 
 WAITING = {
     "lu_packed_solves": Wait("dtrsv"),
-    "norm_of_zero": Wait("dnrm2", RETURNED),
-    "norm_tangent": Wait("dnrm2", RETURNED),
     "numpy_gram_mirror": Wait(features=INTERCEPTION),
     "pointer_taken_before": Wait(features=INTERCEPTION),
     "unit_diagonal_tangent": Wait("dtrsm"),
