@@ -267,6 +267,103 @@ def test_number_stored_through_a_pointer():
     assert dx == pytest.approx(2j * y.conj())
 
 
+# ---------------------------------------------------------------- norms
+
+
+def norm(x: np.ndarray, family: str = "nrm2", inc: int = 1, n: int = 0) -> Any:
+    letter = {"f": "s", "d": "d", "F": "c", "D": "z"}[x.dtype.char]
+    step = {"call": letter + family, "n": n or -(-x.size // abs(inc)), "x": "x", "incx": inc}
+    return ROAD.call(step, place({"x": x}))
+
+
+def gradient(f: Any, x: np.ndarray) -> np.ndarray:
+    dx = np.zeros_like(x)
+    autodiff(Reverse, f, Active, Duplicated(x, dx))
+    return dx
+
+
+@pytest.mark.parametrize("kind", "sdcz")
+def test_kinks(kind):
+    """Section 4: a zero vector has adjoint 0, and so have the zeros of a sum of moduli."""
+    zero = np.zeros(3, vector(0, kind).dtype)
+    for family in ("nrm2", "asum"):
+        assert not gradient(lambda x, f=family: norm(x, f), zero).any()
+        assert autodiff(Forward, lambda x, f=family: norm(x, f), Duplicated, Duplicated(zero, zero + 1)) == (0, 0)
+    x = vector(1, kind)
+    x[2] = 0
+    assert gradient(lambda x: norm(x, "asum"), x).tolist() == (np.sign(x.real) + 1j * np.sign(x.imag)).tolist()
+
+
+@pytest.mark.parametrize("kind", "sdcz")
+@pytest.mark.parametrize("power", [-1, -0.9, -0.5, 0.5, 0.9, 0.99])
+def test_norm_of_any_size(kind, power):
+    """x / r stays what it is where 1 / r or products with x are no numbers any more."""
+    x = vector(1, kind)
+    limits = np.finfo(x.dtype)
+    x *= float(limits.tiny) ** -power if power < 0 else float(limits.max) ** power / 8
+    x = x if power > 0 else vector(1, kind) * limits.dtype.type(float(limits.tiny) ** -power)
+    wide = x.astype(np.clongdouble)
+    want = wide / np.sqrt(np.sum(np.abs(wide) ** 2))
+    tolerance = {"rtol": 20 * limits.eps, "atol": 20 * limits.eps}
+    np.testing.assert_allclose(gradient(norm, x), want, **tolerance)
+    dx = vector(2, kind)
+    value, tangent = autodiff(Forward, norm, Duplicated, Duplicated(x, dx))
+    assert value == norm(x)
+    np.testing.assert_allclose(tangent, np.vdot(want, dx).real, **tolerance)
+
+
+@pytest.mark.parametrize("kind", "sdcz")
+def test_increments_of_norms(kind):
+    """Of any sign for nrm2; where the backend returns 0 it is constant."""
+    x = vector(1, kind)
+    for inc in (2, -2):
+        mine = np.zeros_like(x)
+        mine[::2] = x[::2]
+        for family in ("nrm2", "asum"):
+            value = norm(x, family, inc)
+            dx = gradient(lambda x, f=family, i=inc: norm(x, f, i), x) if value else np.zeros_like(x)
+            sign = np.sign(mine.real) + 1j * np.sign(mine.imag)
+            want = 0 * mine if not value else mine / np.linalg.norm(mine) if family == "nrm2" else sign
+            np.testing.assert_allclose(dx, want, rtol=1e-5)
+    value = norm(x, "nrm2", 0, n=4)
+    dx = gradient(lambda x: norm(x, "nrm2", 0, n=4), x) if value else 0 * x
+    assert dx[0] == pytest.approx(2 * x[0] / abs(x[0]) if value else 0)
+    assert not dx[1:].any()
+
+
+@pytest.mark.parametrize("mode", [Forward, Reverse], ids=["forward", "reverse"])
+@pytest.mark.parametrize("kind", "dz")
+@pytest.mark.parametrize("family", ["nrm2", "asum"])
+def test_second_order_of_norms(family, kind, mode):
+    """The Hessian of the norm along v is (v - u Re <u, v>) / r, u = x / r; that of a sum of moduli is 0."""
+    x, v = vector(1, kind), vector(2, kind)
+    dx, ddx, tangent, seed = np.zeros_like(x), np.zeros_like(x), v.copy(), np.zeros(1)
+    outer = Tape(mode, undeclared="constant")
+    outer.duplicated(x, tangent if mode is Forward else ddx, name="x")
+    outer.duplicated(dx, ddx if mode is Forward else tangent, name="dx")
+    with outer:
+        with Tape(undeclared="constant") as inner:
+            inner.duplicated(x, dx, name="x")
+            norm(x, family)
+        inner.returned(0).shadow[:] = 3
+        outer.duplicated(inner.returned(0).shadow, seed, name="seed")
+        if mode is Forward:
+            seed[:] = 5
+        inner.reverse()
+        inner.close()
+    if mode is Reverse:
+        outer.reverse()
+    u, r = x / np.linalg.norm(x), np.linalg.norm(x)
+    if family == "asum":
+        u = np.sign(x.real) + 1j * np.sign(x.imag) if kind == "z" else np.sign(x)
+    curved = 3 * (v - u * np.vdot(u, v).real) / r if family == "nrm2" else 0 * x
+    if mode is Forward:
+        np.testing.assert_allclose(ddx, curved + 5 * u)
+    else:
+        np.testing.assert_allclose(ddx, curved)
+        np.testing.assert_allclose(seed, np.vdot(u, v).real)
+
+
 # ---------------------------------------------------------------- layers, threads
 
 

@@ -24,7 +24,7 @@ from oracles import (
     moduli,
     modulus,
 )
-from roads import CBLAS, DTYPE, FORTRAN, ROADS, Road, gemm, place
+from roads import CBLAS, DTYPE, FORTRAN, NAMES, RETURNING, ROADS, Road, gemm, number_letter, place
 from table import DECORATIONS, arguments, families
 
 import blasad
@@ -43,11 +43,15 @@ def test_every_family_has_an_oracle():
     """A routine in the table without a test of its rule fails here."""
     assert FAMILIES.keys() <= ARGUMENTS.keys()
     table = arguments() or {}
-    assert table == {family: ARGUMENTS[family] for family in table}
+    assert table == {family: ARGUMENTS[family].removesuffix(" dot") for family in table}
 
 
 def test_every_decoration_has_a_name():
-    expected = {d.format(letter + family) for family, letter in each_type() for d in DECORATIONS}
+    expected = set()
+    for routine in (letter + family for family, letter in each_type()):
+        stores = RETURNING.fullmatch(routine) and number_letter(routine) in "cz"
+        for d in DECORATIONS:
+            expected.add(d.format(NAMES.get(routine, routine) + "_sub" * bool(stores and "cblas" in d)))
     assert set(blasad.backend.names()) == expected
 
 
