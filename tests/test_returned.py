@@ -1,5 +1,6 @@
 """Numbers that routines return: section 8, `tape.returned` and `Active`."""
 
+import ctypes
 import gc
 import threading
 import weakref
@@ -265,6 +266,41 @@ def test_number_stored_through_a_pointer():
     tape.returned(0).shadow[:] = 2j
     tape.reverse()
     assert dx == pytest.approx(2j * y.conj())
+
+
+@pytest.mark.parametrize("mode", [Forward, Reverse], ids=["forward", "reverse"])
+def test_hidden_pointer(mode):
+    """A function that returns its complex number through a hidden first argument is called like that, and noticed."""
+    given = ctypes.POINTER(ctypes.c_double)
+    integer = ctypes.POINTER(ctypes.c_int32)
+    calls = []
+
+    @ctypes.CFUNCTYPE(None, given, integer, given, integer, given, integer)
+    def zdotu(result, n, x, incx, y, incy):
+        calls.append(n[0])
+        a, b = ([complex(v[2 * i], v[2 * i + 1]) for i in range(n[0])] for v in (x, y))
+        value = sum((p * q for p, q in zip(a, b, strict=True)), 0j)
+        result[0], result[1] = value.real, value.imag
+
+    address = blasad.wrap("zdotu_", ctypes.cast(zdotu, ctypes.c_void_p).value, integer_bits=32)
+    f = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6)(address)
+    x, y, result = vector(1, "z"), vector(2, "z"), np.zeros(1, complex)
+    dx, dresult = vector(3, "z"), np.array([2 - 1j])
+    start, sizes = dx.copy(), np.array([N, 1], np.int32)
+    n, inc = sizes.ctypes.data, sizes.ctypes.data + 4
+    with Tape(mode) as tape:
+        tape.duplicated(x, dx, name="x")
+        tape.const(y, name="y")
+        tape.duplicated(result, dresult, name="result")
+        f(result.ctypes.data, n, x.ctypes.data, inc, y.ctypes.data, inc)
+    assert calls[-1] == N
+    assert result[0] == pytest.approx(x @ y)
+    if mode is Forward:
+        assert dresult == pytest.approx([start @ y])
+    else:
+        tape.reverse()
+        assert dx == pytest.approx(start + (2 - 1j) * y.conj())
+        assert dresult == [0]
 
 
 # ---------------------------------------------------------------- norms
