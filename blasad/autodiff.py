@@ -9,7 +9,6 @@ import numpy as np
 
 from ._core import ffi
 from .activity import Active, Annotation, BatchDuplicated, Const, Duplicated, Forward, Mode, Reverse
-from .errors import UnsupportedError
 from .memory import describe
 from .tape import Tape
 
@@ -37,8 +36,9 @@ def autodiff(mode: Mode, f: Callable[..., Any], *args: Any, **kwargs: Any) -> An
     f : callable
         Called with the primals of `args`. Its BLAS calls are recorded where they go through blasad's pointers.
     *args
-        Optionally first the activity of the result, ``Const`` (the default). Then one argument of `f` each: arrays and
-        pointers as ``Const(x)``, ``Duplicated(x, dx)`` or ``BatchDuplicated(x, dxs)``, other objects as they are.
+        Optionally first the activity of the result: ``Const`` (the default); ``Active`` in reverse mode, where f returns
+        a number that a recorded call returned, whose adjoint is seeded with 1; ``Duplicated`` in forward mode, where f
+        does the same. Then one argument of `f` each: arrays and pointers as ``Const(x)``, ``Duplicated(x, dx)`` or ``BatchDuplicated(x, dxs)``, other objects as they are.
     **kwargs
         ``verify``, ``undeclared``, ``copies``, ``threads`` and ``memory_limit`` are options of the :class:`Tape`; the
         others go to `f`; annotations are such there as well.
@@ -46,7 +46,7 @@ def autodiff(mode: Mode, f: Callable[..., Any], *args: Any, **kwargs: Any) -> An
     Returns
     -------
     object
-        What `f` returned.
+        What `f` returned; with a ``Duplicated`` result that and its tangent (a tuple of them for a batch).
 
     Raises
     ------
@@ -64,9 +64,10 @@ def autodiff(mode: Mode, f: Callable[..., Any], *args: Any, **kwargs: Any) -> An
         raise TypeError(f"the first argument of autodiff is Reverse or Forward, not {mode!r}")
     if not callable(f):
         raise TypeError(f"the second argument of autodiff is the function, not a {type(f).__name__}")
+    activity: type = Const
     if args and isinstance(args[0], type):
-        _check_return(args[0], mode)
-        args = args[1:]
+        activity, args = args[0], args[1:]
+        _check_return(activity, mode)
     options = {k: kwargs.pop(k) for k in _TAPE_OPTIONS if k in kwargs}
     tape = Tape(mode, **options)
     names = _parameters(f)
@@ -77,6 +78,14 @@ def autodiff(mode: Mode, f: Callable[..., Any], *args: Any, **kwargs: Any) -> An
     named = {k: annotate(tape, f"argument {k}", a) if isinstance(a, Annotation) else a for k, a in kwargs.items()}
     with tape:
         result = f(*primals, **named)
+    if activity is not Const:
+        number = tape._that_returned(result)
+        if mode is Forward:
+            tangents = tuple(x[0] for x in number.shadows)
+            result = result, tangents if tape._batched else tangents[0]
+        else:
+            for x in number.shadows:
+                x[0] = 1
     if mode is Reverse:
         tape.reverse()
     tape.close()
@@ -84,19 +93,10 @@ def autodiff(mode: Mode, f: Callable[..., Any], *args: Any, **kwargs: Any) -> An
 
 
 def _check_return(activity: type, mode: Mode) -> None:
-    if activity is Const:
-        return
-    if activity is Active:
-        raise UnsupportedError(
-            "an Active return needs routines that return a number (dot, nrm2, asum), and this version has gemm only; let f "
-            "write its result to memory and seed the shadow of that"
+    if activity is not Const and activity is not {Reverse: Active, Forward: Duplicated}[mode]:
+        raise TypeError(
+            f"the activity of the result is Const, Active (Reverse) or Duplicated (Forward), not {activity!r} ({mode!r})"
         )
-    if activity is Duplicated and mode is Forward:
-        raise UnsupportedError(
-            "a Duplicated return needs routines that return a number (dot, nrm2, asum), and this version has gemm only; "
-            "read the tangent from the shadow of f's output"
-        )
-    raise TypeError(f"the activity of the result is Const, Active (Reverse) or Duplicated (Forward), not {activity!r}")
 
 
 def annotate(tape: Tape, name: str, a: object) -> object:

@@ -26,6 +26,11 @@ _OPERATIONS: dict[str, Callable[[int, int, int, int], tuple[int, int]]] = {
     "copy": lambda m, n, k, order: (0, 0),
     "scal": lambda m, n, k, order: (n, 0),
     "axpy": lambda m, n, k, order: (n, n),
+    "dot": lambda m, n, k, order: (n, max(0, n - 1)),
+    "dotu": lambda m, n, k, order: (n, max(0, n - 1)),
+    "dotc": lambda m, n, k, order: (n, max(0, n - 1)),
+    "nrm2": lambda m, n, k, order: (n, max(0, n - 1)),
+    "asum": lambda m, n, k, order: (0, max(0, n - 1)),
     "gemv": lambda m, n, k, order: (m * n, m * n),
     "ger": lambda m, n, k, order: (m * n, m * n),
     "geru": lambda m, n, k, order: (m * n, m * n),
@@ -53,6 +58,8 @@ _OPERATIONS: dict[str, Callable[[int, int, int, int], tuple[int, int]]] = {
     "mdot": lambda m, n, k, order: (m * n,) * 2,
     "vaxpby": lambda m, n, k, order: (2 * n, n),
     "vdot": lambda m, n, k, order: (n, n),
+    "vsign": lambda m, n, k, order: (0, 0),
+    "quot": lambda m, n, k, order: (1, 0),
 }
 
 
@@ -171,7 +178,7 @@ def read_call(tape: Any, index: int) -> Call:
     size = {"s": 4, "d": 8, "c": 8, "z": 16}[letter]
     return Call(
         index=index,
-        routine=uncalled or letter + routine,
+        routine=uncalled or text(c.name),
         symbol=symbol,
         caller=text(c.caller) or None,
         row_major=bool(c.row_major),

@@ -16,9 +16,9 @@ from .calls import HEAD, LEGEND, Assumption, Call, read_call, row
 from .errors import ActivityWarning, TapeError, check, kept, taken, text
 from .memory import TYPES, Memory, describe
 from .operations import Array, Operation, array_of, let_go
+from .returned import Returned, find
 
 _LATER = {
-    "returned": "it needs routines that return a number (dot, nrm2, asum), and this version has gemm only",
     "save": "README: what it does not do yet",
     "gradient": "README: what it does not do yet",
     "buffers": "README: what it does not do yet",
@@ -116,6 +116,8 @@ class Tape:
             raise MemoryError(text(lib.blasad_last_error()))
         self._free = weakref.finalize(self, lib.blasad_tape_free, self._tape)
         self._kept: list[object] = []
+        self._returned: dict[int, Returned] = {}
+        self._batched = False
         self._raised: BaseException | None = None  # by a user's function, while recording
         self._undeclared = undeclared
         self._registry = _everywhere if threads == "all" else None  # None: that of the thread which enters
@@ -236,6 +238,7 @@ class Tape:
             what = f"shadow {i + 1} of {name}"
             shadows.append(describe(dx, what, nbytes=nbytes, count=count, dtype=dtype))
             _check_pair(name, primal, shadows[-1], what)
+        self._batched = True
         self._annotate(name, f"BatchDuplicated by {len(shadows)}", primal, shadows)
 
     def const(
@@ -379,6 +382,35 @@ class Tape:
             raise error
         self._check(code)
 
+    def returned(self, index: int) -> Returned:
+        """What call `index` returned, an object with `value` and, once the block has been left, a writable `shadow` of
+        one element: the seed of its adjoint in reverse mode, its tangent in forward mode.
+
+        A seed is consumed by :meth:`reverse`, as the shadow of any output is.
+
+        Raises
+        ------
+        IndexError
+            There is no such call.
+        ValueError
+            Its routine returns nothing.
+        TapeError
+            On `shadow`: the tape still records, or the number depends on nothing active.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"call {index} of a tape of {len(self)}")
+        index %= len(self)
+        if index not in self._returned:
+            number = Returned(self, index)
+            if self._records:
+                return number  # what a call in progress returns is not known yet
+            self._returned[index] = number
+        return self._returned[index]
+
+    def _that_returned(self, value: object) -> Returned:
+        """By its bits, which only one active value may have."""
+        return self.returned(find(self._open, value))
+
     def close(self) -> None:
         """Gives everything back; also done when the tape is garbage. The tape is of no use afterwards."""
         if self._tape is not None:
@@ -389,6 +421,7 @@ class Tape:
                 self._registry.pop(key, None)
             self._tape = None
             self._kept.clear()
+            self._returned.clear()
 
     # ---- looking at it
 

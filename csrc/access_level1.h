@@ -5,7 +5,7 @@
 
 #include "rules.h"
 
-enum { X, Y };
+enum { X, Y, RESULT };
 enum { AXPY_ALPHA };
 
 /* Both operands are the same elements in the same order. */
@@ -83,5 +83,32 @@ static inline size_t axpy_workspace(const bl_call *c, unsigned active)
     (void)active;
     return c->dim[0] > 0 && same_vector(c) ? bl_room(c->dim[0], c->size) : 0;
 }
+
+/* A sum of nothing is stored all the same. */
+static inline void dot_access(const bl_call *c, bl_access *a)
+{
+    *a = (bl_access){.write = BL_OPERAND(RESULT), .result = BL_OPERAND(RESULT)};
+    if (c->dim[0] > 0)
+        a->read = BL_OPERAND(X) | BL_OPERAND(Y);
+}
+
+static inline unsigned dot_needs(const bl_call *c, unsigned active)
+{
+    const unsigned needs = (active & BL_OPERAND(Y) ? BL_OPERAND(X) : 0) | (active & BL_OPERAND(X) ? BL_OPERAND(Y) : 0);
+    return c->dim[0] > 0 ? needs : 0;
+}
+
+/* For a sum of tangents. */
+static inline size_t dot_workspace(const bl_call *c, unsigned active)
+{
+    (void)active;
+    return bl_room(1, c->size);
+}
+#define dotu_access dot_access
+#define dotu_needs dot_needs
+#define dotu_workspace dot_workspace
+#define dotc_access dot_access
+#define dotc_needs dot_needs
+#define dotc_workspace dot_workspace
 
 #endif

@@ -107,6 +107,14 @@ static int made_count; /* under the lock */
 
 const bl_backend *bl_backend_of(uint16_t id) { return made[id]; }
 
+/* What the routine is called without decoration; C cannot return complex numbers. */
+static const char *plain_name(int routine, int type, bool cblas, char buffer[static 32])
+{
+    snprintf(buffer, 32, "%s%s", bl_routine_name(routine, type),
+             cblas && bl_returns_complex(routine, type) ? "_sub" : "");
+    return buffer;
+}
+
 /* A table from a source, or NULL with the error set; under the lock. `width` 0: probe. */
 static bl_backend *make(const source *s, bool cblas, int width, const char *path)
 {
@@ -125,10 +133,13 @@ static bl_backend *make(const source *s, bool cblas, int width, const char *path
     for (int r = 0; r < BL_FIRST_KERNEL; r++)
         for (int t = 0; t < 4; t++) {
             char routine[32];
-            snprintf(routine, sizeof routine, "%c%s", bl_type_letter[t], bl_routine_table[r]->name);
-            b->function[r][t].run = as_function(find(s, routine));
+            if (!bl_routine_table[r]->called[t])
+                continue;
+            b->function[r][t].run = as_function(find(s, plain_name(r, t, cblas, routine)));
             b->function[r][t].abi = (uint8_t)((cblas ? BL_C32 : BL_F32) + (b->width == 64));
             b->function[r][t].call = bl_callers[r][t][b->function[r][t].abi];
+            if (b->complex_return == BL_COMPLEX_POINTER && bl_returns_complex(r, t))
+                b->function[r][t].call = bl_hidden_callers[r][t][b->width == 64];
         }
     made[made_count++] = b;
     return b;
@@ -166,7 +177,9 @@ static void install(const bl_backend *b)
 {
     for (int i = 0; i < BL_SYMBOLS; i++) {
         const bl_symbol_info *s = &bl_symbol_table[i];
-        bool same = b && b->function[s->routine][s->type].abi == s->abi;
+        /* blasad's own functions return complex numbers in registers */
+        const bool hidden = b && b->complex_return == BL_COMPLEX_POINTER && bl_returns_complex(s->routine, s->type);
+        bool same = b && b->function[s->routine][s->type].abi == s->abi && !hidden;
         __atomic_store_n(&bl_name_binding[i].backend, b, __ATOMIC_RELEASE);
         __atomic_store_n(&bl_name_binding[i].real, same ? b->function[s->routine][s->type].run : NULL,
                          __ATOMIC_RELEASE);
@@ -332,7 +345,7 @@ static bl_backend *library_of(void *address, const char *routine)
 static int wrap(const bl_symbol_info *name, void *address, int integer_bits, void **out)
 {
     char routine[32];
-    snprintf(routine, sizeof routine, "%c%s", bl_type_letter[name->type], bl_routine_table[name->routine]->name);
+    plain_name(name->routine, name->type, bl_abi_is_cblas(name->abi), routine);
     Dl_info theirs, ours;
     bool found = dladdr(address, &theirs) != 0,
          theirs_is_known = found && theirs.dli_sname && theirs.dli_saddr == address;
@@ -354,13 +367,17 @@ static int wrap(const bl_symbol_info *name, void *address, int integer_bits, voi
     if (b && integer_bits && integer_bits != b->width)
         return bl_fail(BLASAD_BACKEND, "wrap(\"%s\", %p): %s was probed and has %d-bit integers, not %d", name->name,
                        address, b->path, b->width, integer_bits);
-    int abi = (bl_abi_is_cblas(name->abi) ? BL_C32 : BL_F32) + (width == 64);
+    const int abi = (bl_abi_is_cblas(name->abi) ? BL_C32 : BL_F32) + (width == 64);
+    const source single = {.count = 1, .names = (const char *const[]){routine}, .functions = &address};
     void (*entry)(void) = NULL;
     for (int i = 0; i < BL_SYMBOLS; i++) {
         const bl_symbol_info *s = &bl_symbol_table[i];
         if (s->routine == name->routine && s->type == name->type && s->abi == abi)
             entry = s->entry;
     }
+    if (!bl_abi_is_cblas(name->abi) && bl_returns_complex(name->routine, name->type) &&
+        (b ? (int)b->complex_return : probe_complex(&single)) == BL_COMPLEX_POINTER)
+        entry = bl_hidden_entries[name->routine][name->type][width == 64];
     uint16_t symbol = (uint16_t)(name - bl_symbol_table);
     for (int i = 0; i < pool_used; i++) {
         const bl_binding *g = &bl_pool_binding[i];
@@ -374,8 +391,7 @@ static int wrap(const bl_symbol_info *name, void *address, int integer_bits, voi
                        "%d pointers are wrapped, more cannot be: wrap a function once and share the pointer",
                        POOL_SIZE);
     if (!b) {
-        source s = {.count = 1, .names = (const char *const[]){routine}, .functions = &address};
-        b = make(&s, bl_abi_is_cblas(name->abi), width, "a wrapped pointer");
+        b = make(&single, bl_abi_is_cblas(name->abi), width, "a wrapped pointer");
         if (!b)
             return BLASAD_MEMORY;
     }
@@ -523,6 +539,9 @@ enum bl_next bl_enter(bl_call *c, const bl_binding *g, bool layout, const void *
     const bool spliced = bl_splice();
     bl_layer *top = bl_thread_state.top;
     if (top) {
+        const int result = bl_routine_table[c->routine]->result;
+        if (result != BL_NEVER && c->cell)
+            bl_give_cell(top, &c->operand[result]);
         if (!g->real) {
             bl_thread_state.inside = frame;
             bl_pass(top, c);

@@ -10,6 +10,8 @@
 
 /* The ABIs of a symbol: Fortran or CBLAS, with 32- or 64-bit integers. */
 enum bl_abi { BL_F32, BL_F64, BL_C32, BL_C64, BL_ABIS };
+/* Fortran functions that return a complex number through a hidden first argument. */
+enum bl_hidden_abi { BL_H32, BL_H64 };
 
 static inline bool bl_abi_is_cblas(int abi) { return abi >= BL_C32; }
 static inline int bl_abi_width(int abi) { return abi == BL_F32 || abi == BL_C32 ? 32 : 64; }
@@ -23,6 +25,7 @@ static inline int bl_number_side(char c) { return c == 'L' ? 141 : 142; }
 /* Calls `f` with the arguments of `c` in one ABI. Generated (callers.c). */
 typedef void (*bl_caller)(const bl_call *c, void (*f)(void));
 extern const bl_caller bl_callers[BL_FIRST_KERNEL][4][BL_ABIS];
+extern const bl_caller bl_hidden_callers[BL_FIRST_KERNEL][4][2]; /* NULL: what is returned is no complex number */
 
 typedef struct bl_backend {
     struct {

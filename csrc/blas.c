@@ -111,6 +111,26 @@ void bl_vdot(const bl_path *to, int type, int64_t n, bl_matrix x, bl_matrix y, b
     bl_made_pass(to, &call);
 }
 
+void bl_vsign(const bl_path *to, int type, int64_t n, bl_matrix x, bl_matrix y)
+{
+    bl_call call;
+    bl_made_begin(&call, to, BL_VSIGN, type);
+    call.dim[0] = n;
+    call.operand[0] = operand(x);
+    call.operand[1] = operand(y);
+    bl_made_pass(to, &call);
+}
+
+void bl_quot(const bl_path *to, int type, void *a, void *b, void *c)
+{
+    bl_call call;
+    bl_made_begin(&call, to, BL_QUOT, type);
+    call.operand[0] = (bl_operand){a, 1};
+    call.operand[1] = (bl_operand){b, 1};
+    call.operand[2] = (bl_operand){c, 1};
+    bl_made_pass(to, &call);
+}
+
 bl_complex bl_load(int type, const void *p)
 {
     switch (type) {

@@ -30,6 +30,7 @@ static inline void bl_made_begin(bl_call *c, const bl_path *to, int routine, int
     c->size = (uint8_t)bl_element_size(type);
     c->width = (uint8_t)bl_real_width(type);
     c->row_major = false;
+    c->cell = false;
     c->symbol = to->symbol;
     c->backend = to->backend;
     c->frame = NULL;
@@ -60,6 +61,11 @@ void bl_vaxpby(const bl_path *to, int type, int64_t n, char conjalpha, bl_scalar
                char conjbeta, bl_scalar beta, bl_matrix y);
 /* *cell += sum conj(x) y, or its conjugate */
 void bl_vdot(const bl_path *to, int type, int64_t n, bl_matrix x, bl_matrix y, bool conjugate, void *cell);
+
+/* y <- the signs of x's numbers, or of their parts; 0 of 0 */
+void bl_vsign(const bl_path *to, int type, int64_t n, bl_matrix x, bl_matrix y);
+/* *c = *a / *b of real numbers, 0 where b is 0 */
+void bl_quot(const bl_path *to, int type, void *a, void *b, void *c);
 
 static inline bl_complex bl_conj(bl_complex x) { return (bl_complex){x.re, -x.im}; }
 /* The number of `type` at p. */

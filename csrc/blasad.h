@@ -127,6 +127,25 @@ int blasad_record_end(blasad_operation *operation, blasad_vjp vjp, blasad_jvp jv
 /* It was left by an error: nothing is recorded, and the tapes say so if its outputs could have changed. */
 void blasad_record_abandon(blasad_operation *operation);
 
+/* ---- returned numbers (8) */
+
+typedef struct {
+    int type;        /* blasad_type */
+    double value[2]; /* real and imaginary part */
+    int active;      /* does it depend on annotated memory that has a shadow? */
+    int shadows;     /* of a tape: one, or a batch */
+} blasad_number;
+
+/* What call `index` returned, or, of cblas_zdotu_sub and kin, stored. BLASAD_VALUE: that routine returns nothing. */
+int blasad_returned(const blasad_tape *tape, size_t index, blasad_number *out);
+/* The shadows of that number, which the user owns and keeps as long as the tape: `shadow` points to one number of its
+ * type each. In reverse mode blasad_reverse adds them to the adjoint of the number, and clears them; in forward mode
+ * the tangents are copied there, now. After the tape has ended; the number is active. */
+int blasad_returned_shadow(blasad_tape *tape, size_t index, void *const *shadow);
+/* The call that returned the number with these bits. BLASAD_TAPE: none did, or several on different operands;
+ * BLASAD_ACTIVITY: it is not active. */
+int blasad_returned_find(const blasad_tape *tape, double re, double im, size_t *index);
+
 /* ---- what was recorded */
 
 enum blasad_activity {
@@ -148,7 +167,7 @@ typedef struct {
 } blasad_operand;
 
 typedef struct {
-    const char *routine, *symbol, *caller; /* "gemm", "scipy_dgemm_", a library's file or NULL */
+    const char *routine, *name, *symbol, *caller; /* "gemm", "dgemm", "scipy_dgemm_", a library's file or NULL */
     int type, row_major, active;
     int n_flags, n_dims, n_scalars, n_operands;
     const char *flag_names[4], *dim_names[4], *scalar_names[2];

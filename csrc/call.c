@@ -4,9 +4,15 @@
 
 const char bl_type_letter[4] = {'s', 'd', 'c', 'z'};
 
+const char *bl_routine_name(int routine, int type)
+{
+    const bl_routine_spec *s = bl_routine_table[routine];
+    return s->called[type] ? s->called[type] : s->name;
+}
+
 const char *bl_call_name(const bl_call *c, char buffer[static 16])
 {
-    snprintf(buffer, 16, "%c%s", bl_type_letter[c->type], bl_routine_table[c->routine]->name);
+    snprintf(buffer, 16, "%s", bl_routine_name(c->routine, c->type));
     return buffer;
 }
 

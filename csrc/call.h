@@ -53,6 +53,7 @@ typedef struct bl_call {
     uint8_t size, width; /* bytes of an element, and of the real numbers it is made of */
     bool spliced;        /* layers of all threads see it (layer.h) */
     bool row_major;      /* how the program spoke; the arguments below are column-major already */
+    bool cell;           /* of a routine with a result: its memory is nobody's but ours (cells.h) */
     char flag[BL_MAX_FLAGS];
     uint16_t symbol;
     const struct bl_backend *backend; /* the BLAS that serves it, and its adjoint */
@@ -73,6 +74,7 @@ enum bl_storage { BL_GENERAL, BL_TRIANGLE, BL_VECTOR };
 typedef struct bl_operand_spec {
     const char *name;
     bool output;
+    bool real; /* its numbers are real, also in complex types */
     uint8_t storage;
     int8_t uplo, diag;  /* of a triangle: indices into bl_call.flag, or BL_NEVER */
     int8_t by;          /* the flag that chooses one of two shapes, or BL_NEVER */
@@ -82,6 +84,7 @@ typedef struct bl_operand_spec {
 
 typedef struct bl_routine_spec {
     const char *name;
+    const char *called[4];                                   /* by type: "ddot"; NULL: there is no such routine */
     const char *const *flags, *const *dims, *const *scalars; /* names, NULL at the end */
     const char *const *arguments;                            /* Fortran order, NULL at the end */
     const char *const (*row_major)[2];                       /* swapped pairs, {NULL, NULL} at the end */
@@ -90,6 +93,7 @@ typedef struct bl_routine_spec {
     uint8_t real;   /* scalars that are real numbers in complex types too, one bit each */
     bool adjoint;   /* a trans is 'N' or 'C', and turned over the other */
     bool level1;    /* sizes may be negative, then there is nothing to do; operands may be the same */
+    int8_t result;  /* the operand that is its value, or BL_NEVER */
     bl_operand_spec operand[BL_MAX_OPERANDS];
     int (*check)(const bl_call *c); /* Fortran position of the first argument that the reference calls illegal, or 0 */
 } bl_routine_spec;
@@ -171,6 +175,17 @@ static inline const int8_t *bl_dims_of(const bl_operand_spec *s, const char *fla
     return s->shape[s->by != BL_NEVER && flag[s->by] != s->letter[0] && flag[s->by] != s->letter[1]];
 }
 
+/* The type of its numbers, and their size in bytes. */
+static inline int bl_type_by(const bl_operand_spec *s, int type) { return s->real && type >= BL_C ? type - 2 : type; }
+static inline int64_t bl_size_by(const bl_operand_spec *s, const bl_call *c) { return s->real ? c->width : c->size; }
+
+/* Does it return a complex number? */
+static inline bool bl_returns_complex(int routine, int type)
+{
+    const bl_routine_spec *s = bl_routine_table[routine];
+    return s->result != BL_NEVER && bl_is_complex(bl_type_by(&s->operand[s->result], type));
+}
+
 /* Stored rows and columns of operand i; of a vector 1 and its length. */
 static inline void bl_shape_by(const bl_routine_spec *spec, const bl_call *c, int i, int64_t *rows, int64_t *cols)
 {
@@ -189,7 +204,7 @@ static inline bl_view bl_view_by(const bl_routine_spec *spec, const bl_call *c, 
     if (s->storage == BL_TRIANGLE && c->flag[s->uplo] != 'A')
         return bl_view_triangle(c->operand[i].base, c->flag[s->uplo] == 'U',
                                 s->diag != BL_NEVER && c->flag[s->diag] == 'U', cols, c->operand[i].ld, c->size);
-    return bl_view_of(c->operand[i].base, rows, cols, c->operand[i].ld, c->size);
+    return bl_view_of(c->operand[i].base, rows, cols, c->operand[i].ld, bl_size_by(s, c));
 }
 
 static inline void bl_operand_shape(const bl_call *c, int i, int64_t *rows, int64_t *cols)
@@ -205,6 +220,8 @@ static inline bl_view bl_operand_view(const bl_call *c, int i)
 /* Flag i as a row-major call gave it. */
 char bl_flag_spoken(const bl_routine_spec *spec, bool row_major, const char *flag, int i);
 
+/* "gemm" of type d is "dgemm", nrm2 of type z "dznrm2". */
+const char *bl_routine_name(int routine, int type);
 /* "dgemm" */
 const char *bl_call_name(const bl_call *c, char buffer[static 16]);
 

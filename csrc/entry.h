@@ -9,6 +9,7 @@
 #define BL_ENTRY_H
 
 #include "backend.h"
+#include "cells.h"
 #include "layer.h"
 
 typedef struct bl_binding {
@@ -27,6 +28,8 @@ typedef struct bl_symbol_info {
 
 extern const bl_symbol_info bl_symbol_table[BL_SYMBOLS];
 extern bl_binding bl_name_binding[BL_SYMBOLS];
+/* Those that stand in for functions which return complex numbers through a hidden first argument; NULL: none does. */
+extern void (*const bl_hidden_entries[BL_FIRST_KERNEL][4][2])(void);
 
 /* What is recorded though nobody called it. */
 enum { BL_SYMBOL_ASSIGNED = BL_SYMBOLS, BL_SYMBOL_FORGET, BL_SYMBOL_COPY, BL_SYMBOL_OPERATION };
@@ -50,8 +53,9 @@ enum bl_next bl_enter(bl_call *c, const bl_binding *g, bool layout, const void *
 void bl_leave(const bl_call *c);
 
 /* The usual case of bl_enter at once: one tape in the process, on this thread, and a call that it has no objection to.
- */
-static inline __attribute__((always_inline)) enum bl_next bl_tell(bl_call *c, const bl_binding *g, bool layout)
+ * `result` is the operand that is the routine's value, or BL_NEVER. */
+static inline __attribute__((always_inline)) enum bl_next bl_tell(bl_call *c, const bl_binding *g, bool layout,
+                                                                  int result)
 {
     bl_layer *top = bl_thread_state.top;
     c->symbol = g->symbol;
@@ -60,6 +64,8 @@ static inline __attribute__((always_inline)) enum bl_next bl_tell(bl_call *c, co
     c->frame = __builtin_frame_address(0); /* inlined: the entry's */
     if (layout && g->real && top && !top->below && !bl_thread_state.inside &&
         atomic_load_explicit(&bl_armed, memory_order_relaxed) == 1) {
+        if (result != BL_NEVER && c->cell)
+            bl_give_cell(top, &c->operand[result]);
         const enum bl_seen seen = top->before(top, c);
         if (seen != BL_ILLEGAL) {
             top->wants_after = seen == BL_SEEN_AFTER;

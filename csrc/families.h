@@ -7,6 +7,7 @@
 #include "access_level1.h"
 #include "access_level2.h"
 #include "access_level3.h"
+#include "access_norms.h"
 #include "specs.h"
 
 #define BL_FAMILY(name, NAME)                                                                                          \

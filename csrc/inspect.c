@@ -62,6 +62,7 @@ BL_EXPORT int blasad_tape_call(const blasad_tape *t, size_t index, blasad_call *
     bl_call c;
     bl_unpack(t, e, &c);
     *out = (blasad_call){.routine = s->name,
+                         .name = bl_routine_name(e->routine, e->type),
                          .symbol = bl_symbol_name(e->symbol),
                          .type = e->type,
                          .row_major = e->row_major,
@@ -108,7 +109,7 @@ BL_EXPORT int blasad_tape_call(const blasad_tape *t, size_t index, blasad_call *
         else
             bl_operand_shape(&c, i, &o->rows, &o->cols);
         const bl_view v = bl_operand_view(&c, i);
-        o->elements = bl_view_bytes(&v) / c.size;
+        o->elements = bl_view_bytes(&v) / bl_size_by(&s->operand[i], &c);
         o->is_vector = s->operand[i].storage == BL_VECTOR;
         o->is_output = s->operand[i].output;
         o->is_read = e->read >> i & 1;

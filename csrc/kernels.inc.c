@@ -76,6 +76,14 @@ static void NAME(vaxpby)(int64_t n, T alpha, bool conjugate, const T *x, int64_t
     }
 }
 
+static void NAME(vsign)(int64_t n, const T *x, int64_t incx, T *restrict y, int64_t incy)
+{
+    x += NAME(origin)(n, incx);
+    y += NAME(origin)(n, incy);
+    for (int64_t i = 0; i < n; i++, x += incx, y += incy)
+        *y = (T)SIGN(*x);
+}
+
 static T NAME(vdot)(int64_t n, const T *x, int64_t incx, const T *y, int64_t incy)
 {
     T sum = 0;
@@ -116,12 +124,21 @@ static T NAME(scalar)(const bl_call *c, int i)
 static void NAME(run)(const bl_call *c)
 {
     const bl_operand *p = c->operand;
+    if (c->routine == BL_QUOT) {
+        const T b = *(const T *)p[1].base;
+        *(T *)p[2].base = b == 0 ? 0 : *(const T *)p[0].base / b;
+        return;
+    }
     const int64_t m = c->dim[0];
     if (m == 0) /* adding no numbers would still turn -0 into 0 */
         return;
     if (c->routine == BL_VAXPBY) {
         NAME(vaxpby)(m, NAME(scalar)(c, 0), c->flag[2] == 'C', p[0].base, p[0].ld, NAME(scalar)(c, 1), p[1].base,
                      p[1].ld);
+        return;
+    }
+    if (c->routine == BL_VSIGN) {
+        NAME(vsign)(m, p[0].base, p[0].ld, p[1].base, p[1].ld);
         return;
     }
     if (c->routine == BL_VDOT) {
@@ -154,3 +171,4 @@ static void NAME(run)(const bl_call *c)
 #undef NAME
 #undef CONJ
 #undef VALUE
+#undef SIGN

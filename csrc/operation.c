@@ -26,6 +26,7 @@ const bl_routine_spec bl_spec_operation = {.name = "operation",
                                            .scalars = none,
                                            .arguments = none,
                                            .row_major = no_pairs,
+                                           .result = BL_NEVER,
                                            .check = never};
 
 /* An array of the operation, and room for a copy of it in its own layout. */

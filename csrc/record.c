@@ -242,6 +242,11 @@ BL_HOT bool keep(blasad_tape *t, const bl_call *c, const bl_family *f, const bl_
     }
     if (!w->plain || r->extra)
         want_room(t, c, p, r);
+    const int result = f->spec->result;
+    if (result != BL_NEVER && c->cell && (p->shadowed & BL_OPERAND(result))) {
+        r->in_cell = true;
+        good &= bl_cells_hold(&t->cells, c->operand[result].base);
+    }
     return good;
 }
 
@@ -255,9 +260,9 @@ static double now(void)
 }
 
 /* One-element outputs are numbers that a program may pass on by value. */
-static void note_returned(blasad_tape *t, const bl_call *c, const void *p)
+static void note_returned(blasad_tape *t, const bl_call *c, int type, const void *p)
 {
-    const bl_complex x = bl_load(c->type, p);
+    const bl_complex x = bl_load(type, p);
     if (bl_is_telling(x) && !bl_set_add(&t->returned, bl_number_key(c->width, x)))
         bl_out_of_memory(t);
 }
@@ -265,11 +270,15 @@ static void note_returned(blasad_tape *t, const bl_call *c, const void *p)
 static inline void look_at_returned(blasad_tape *t, const bl_call *c, unsigned outputs)
 {
     for (; outputs; outputs &= outputs - 1) {
-        const char *p = t->touch.base[__builtin_ctz(outputs)];
-        bl_key bytes = {0, 0, (uint32_t)c->type + 1};
-        if (c->size == 8) {
+        const int i = __builtin_ctz(outputs);
+        const char *p = t->touch.base[i];
+        const bl_operand_spec *s = &bl_routine_table[c->routine]->operand[i];
+        const int type = bl_type_by(s, c->type);
+        const int64_t size = bl_size_by(s, c);
+        bl_key bytes = {0, 0, (uint32_t)type + 1};
+        if (size == 8) {
             memcpy(&bytes.a, p, 8);
-        } else if (c->size == 16) {
+        } else if (size == 16) {
             memcpy(&bytes.a, p, 8);
             memcpy(&bytes.b, p + 8, 8);
         } else {
@@ -278,7 +287,7 @@ static inline void look_at_returned(blasad_tape *t, const bl_call *c, unsigned o
         const bl_key *last = &t->last_returned; /* loops return the same number again */
         if (bytes.a != last->a || bytes.b != last->b || bytes.tag != last->tag) {
             t->last_returned = bytes;
-            note_returned(t, c, p);
+            note_returned(t, c, type, p);
         }
     }
 }
@@ -335,7 +344,7 @@ BL_HOT enum bl_seen before(blasad_tape *t, const bl_call *c, const bl_family *f)
     }
     if (!p->after)
         return BL_SEEN;
-    if (verify || p->timed || p->needs >= BL_LEFT(0)) {
+    if (verify || p->timed || p->needs >= BL_LEFT(0) || f->spec->result != BL_NEVER) {
         w.record = r;
         w.start = p->timed ? now() : 0;
         bl_publish(t, &w);
@@ -371,6 +380,9 @@ void bl_tape_after(bl_layer *self, const bl_call *c)
     const bl_touch *w = &t->touch;
     if (w->plan->timed)
         t->extra[w->record->extra - 1].seconds = (float)(now() - w->start);
+    const bl_routine_spec *s = bl_routine_table[c->routine];
+    if (s->result != BL_NEVER)
+        w->record->scalar[BL_VALUE] = bl_load(bl_type_by(&s->operand[s->result], c->type), w->base[s->result]);
     if (!(t->options & BLASAD_NO_VERIFY))
         bl_verify_after(t, c, w);
     if (w->plan->needs >= BL_LEFT(0) && !keep_left(t, c, w))

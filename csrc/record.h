@@ -8,6 +8,7 @@
 #define BL_RECORD_H
 
 #include "blasad.h"
+#include "cells.h"
 #include "layer.h"
 #include "recognize.h"
 #include "rules.h"
@@ -20,13 +21,13 @@ typedef struct bl_record {
     uint8_t routine, type;
     char flag[BL_MAX_FLAGS];
     uint8_t active : 1, wide : 1, shadowed : 3, had : 3; /* operands with a shadow; those that had it before the call */
-    uint8_t read : 3, write : 3;
+    uint8_t read : 3, write : 3, in_cell : 1;            /* in_cell: its result is in one (cells.h) */
     uint8_t row_major,
         assumed; /* assumed: operands taken for constant; whole bytes, which are set without being read */
     uint16_t symbol, backend;
     const void *caller;
     void *base[BL_MAX_OPERANDS];
-    bl_complex scalar[BL_MAX_SCALARS];
+    bl_complex scalar[BL_MAX_SCALARS]; /* the last one is the value of a routine that returns one */
     int32_t dim[BL_MAX_DIMS];
     int32_t ld[BL_MAX_OPERANDS];
     uint32_t place[BL_MAX_OPERANDS]; /* region id; BL_PARTS: it has several owners; 0: not accessed */
@@ -34,6 +35,7 @@ typedef struct bl_record {
 } bl_record;
 
 _Static_assert(sizeof(bl_record) == 128, "two cache lines");
+enum { BL_VALUE = BL_MAX_SCALARS - 1 };
 
 /* What follows from the shape of a call alone, its flags, sizes and scalars, whatever memory it is about. Loops repeat
  * shapes, so a tape keeps the plan of each routine's last call. */
@@ -98,6 +100,12 @@ typedef struct bl_extra {
     float seconds;                         /* negative: not timed */
 } bl_extra;
 
+/* Shadows that are the user's own, of the number that call `index` returned; as many as a batch has. */
+typedef struct bl_seed {
+    size_t index;
+    void **shadow;
+} bl_seed;
+
 enum { BL_RECORDS_PER_CHUNK = BL_CHUNK / sizeof(bl_record) };
 
 struct blasad_tape {
@@ -125,6 +133,9 @@ struct blasad_tape {
     size_t saves, save_capacity;
     bl_arena values;
     bl_spill spill;
+    bl_cells cells; /* of returned numbers */
+    bl_seed *seed;  /* what the user adds to the adjoints of some of them, by ascending index (returned.c) */
+    size_t seeds, seed_capacity;
     bl_value_set seen_values; /* whole active values, to know copies of them */
     bl_region **stale;        /* annotations whose value is not noted any more */
     size_t stales, stale_capacity;
@@ -156,6 +167,9 @@ static inline bl_path bl_path_below(const blasad_tape *t, const bl_call *c)
 {
     return (bl_path){.below = t->layer.below, .backend = c->backend, .symbol = c->symbol};
 }
+
+/* returned.c: adds a seed to the shadow of a result, and clears it. */
+void bl_seed_add(const bl_seed *seed, int shadow, const bl_site *site);
 
 /* tangent.c */
 bool bl_tangent_call(blasad_tape *t, const bl_call *c, const bl_record *r);

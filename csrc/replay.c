@@ -81,7 +81,7 @@ static void pass_saves(const blasad_tape *t, const bl_path *to, const bl_record 
 }
 
 /* Passes what the call saved, ahead of its adjoint or, where that needs what the call left, behind it. */
-static void replay_call(blasad_tape *t, const bl_record *r, bl_site *site)
+static void replay_call(blasad_tape *t, const bl_record *r, const bl_seed *seed, bl_site *site)
 {
     const bl_extra *x = bl_extra_of(t, r);
     bl_call c;
@@ -100,8 +100,11 @@ static void replay_call(blasad_tape *t, const bl_record *r, bl_site *site)
     char *work = bl_site_values(t, &site->path, r, &c, needs, t->work);
     site->call = &c;
     site->active = active;
+    site->returned = r->scalar[BL_VALUE];
     for (int k = 0; k < bl_batch(t); k++) {
         bl_site_shadows(t, r, k, site, work);
+        if (seed)
+            bl_seed_add(seed, k, site);
         bl_rules[c.routine]->adjoint(site);
         bl_site_scatter(t, r, k, site);
     }
@@ -113,18 +116,20 @@ int bl_replay(blasad_tape *t)
 {
     int code = prepare(t);
     bl_site site = {.path.below = bl_thread_state.top};
+    size_t seeds = t->seeds;
     for (size_t index = code == BLASAD_OK ? t->count : 0; index-- > 0 && code == BLASAD_OK;) {
         const bl_record *r = bl_record_at(t, index);
         if (index >= AHEAD)
             ask_ahead(t, index - AHEAD);
         site.path.backend = bl_backend_of(r->backend);
         site.path.symbol = r->symbol;
+        const bl_seed *seed = seeds > 0 && t->seed[seeds - 1].index == index ? &t->seed[--seeds] : NULL;
         if (r->routine == BL_OPERATION) {
             bl_operation_outputs(t, r, &site.path);
             pass_saves(t, &site.path, r, false);
             code = bl_operation_adjoint(t, r, &site.path);
         } else {
-            replay_call(t, r, &site);
+            replay_call(t, r, seed, &site);
         }
         pass_saves(t, &site.path, r, true);
     }

@@ -1,9 +1,11 @@
-/* Level 1. <x, y> = Re sum conj(x) y (semantics 3); G is the shadow of y.
+/* Level 1. <x, y> = Re sum conj(x) y (semantics 3); G is the shadow of y, g that of the result.
  *
  *   swap   x <-> y               the shadows are swapped
  *   copy   y = x                 dy <- dx                        dx += G, G <- 0
  *   scal   x = alpha x_old       dx <- alpha dx + dalpha x_old   dalpha += sum conj(x_old) G, G <- conj(alpha) G
  *   axpy   y = alpha x + y_old   dy <- dy + alpha dx + dalpha x  dalpha += sum conj(x) G, dx += conj(alpha) G
+ *   dot    r = sum x y           dr <- sum dx y + sum x dy       dx += g conj(y), dy += g conj(x), g <- 0
+ *   dotc   r = sum conj(x) y     the same with conj(dx), conj(x) dx += conj(g) y, dy += g x, g <- 0
  *
  * Each number of a vector with increment 0 is read n times: its adjoint is the sum. Where the operands of axpy are the
  * same, so are their shadows, and what is added is a copy.
@@ -110,3 +112,53 @@ void bl_axpy_adjoint(const bl_site *s)
     if (s->shadow[X])
         add_shadow(s, 'C', G, bl_shadow(s, X));
 }
+
+/* dotu is dot of complex numbers. */
+static void product(const bl_site *s, bl_matrix x, bl_matrix y, void *to)
+{
+    const bl_call *c = s->call;
+    if (c->routine == BL_DOTC)
+        bl_dotc(&s->path, c->type, c->dim[0], x, y, to);
+    else if (c->routine == BL_DOTU)
+        bl_dotu(&s->path, c->type, c->dim[0], x, y, to);
+    else
+        bl_dot(&s->path, c->type, c->dim[0], x, y, to);
+}
+
+void bl_dot_tangent(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    const bl_matrix dr = bl_shadow(s, RESULT);
+    if (!dr.at)
+        return;
+    const bool dx = c->dim[0] > 0 && s->shadow[X], dy = c->dim[0] > 0 && s->shadow[Y];
+    if (dx)
+        product(s, bl_shadow(s, X), bl_values(s, Y), dr.at);
+    if (dy)
+        product(s, bl_values(s, X), bl_shadow(s, Y), dx ? s->work : dr.at);
+    if (dx && dy)
+        bl_madd(&s->path, c->type, 1, 1, (bl_matrix){s->work, 1}, dr);
+    if (!dx && !dy)
+        bl_mscal(&s->path, c->type, 1, 1, 'N', BL_ZERO, dr);
+}
+
+void bl_dot_adjoint(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    const bl_matrix G = bl_shadow(s, RESULT);
+    if (!G.at)
+        return;
+    const int64_t n = c->dim[0];
+    const bl_scalar g = bl_scalar_at(c->type, G.at);
+    const char op = c->routine == BL_DOTC ? 'N' : 'C';
+    if (n > 0 && s->shadow[X])
+        bl_vaxpby(&s->path, c->type, n, op == 'N' ? 'C' : 'N', g, op, bl_values(s, Y), 'N', BL_ONE, bl_shadow(s, X));
+    if (n > 0 && s->shadow[Y])
+        bl_vaxpby(&s->path, c->type, n, 'N', g, op, bl_values(s, X), 'N', BL_ONE, bl_shadow(s, Y));
+    bl_mscal(&s->path, c->type, 1, 1, 'N', BL_ZERO, G);
+}
+
+void bl_dotu_tangent(const bl_site *s) { bl_dot_tangent(s); }
+void bl_dotu_adjoint(const bl_site *s) { bl_dot_adjoint(s); }
+void bl_dotc_tangent(const bl_site *s) { bl_dot_tangent(s); }
+void bl_dotc_adjoint(const bl_site *s) { bl_dot_adjoint(s); }

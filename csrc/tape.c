@@ -339,6 +339,10 @@ static void free_tape(blasad_tape *t)
     bl_regions_free(&t->regions);
     bl_arena_free(&t->values);
     bl_spill_close(&t->spill);
+    bl_cells_free(&t->cells);
+    for (size_t i = 0; i < t->seeds; i++)
+        free(t->seed[i].shadow);
+    free(t->seed);
     for (size_t i = 0; i < t->operations; i++)
         bl_operation_give(t->operation[i]);
     free(t->operation);
@@ -395,11 +399,28 @@ static bool some_active_on(const blasad_tape *outer, const bl_region *r, int bat
     return false;
 }
 
+static bool seed_active_on(const blasad_tape *outer, const blasad_tape *t)
+{
+    for (size_t i = 0; i < t->seeds; i++) {
+        const bl_record *r = bl_record_at(t, t->seed[i].index);
+        const bl_routine_spec *s = bl_routine_table[r->routine];
+        const int64_t size = bl_element_size(bl_type_by(&s->operand[s->result], r->type));
+        for (int k = 0; k < bl_batch(t); k++) {
+            char *at = t->seed[i].shadow[k];
+            if (is_active_on(outer, at, at + size))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* Every layer that will see the adjoints has seen the calls, or has nothing to do with their memory (10). */
 static bool opened_around(const blasad_tape *t)
 {
     for (const bl_layer *l = bl_thread_state.top; l; l = l->below) {
         const blasad_tape *outer = (const blasad_tape *)l;
+        if (outer->serial >= t->serial && seed_active_on(outer, t))
+            return false;
         for (size_t i = 0; outer->serial >= t->serial && i < t->regions.count; i++)
             if (some_active_on(outer, t->regions.region[i], t->regions.batch) ||
                 kept_active_on(outer, t->regions.region[i]))

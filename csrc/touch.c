@@ -226,7 +226,7 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
         p->skip[i] = v.base - (char *)c->operand[i].base;
         v.base = v.end = NULL;
         p->view[i] = v;
-        if (bl_view_bytes(&v) == c->size)
+        if (bl_view_bytes(&v) == bl_size_by(&s->operand[i], c))
             p->single |= p->access.write & BL_OPERAND(i);
     }
     memcpy(r->scalar, p->scalar, sizeof r->scalar);
@@ -243,7 +243,8 @@ void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_fam
     p->head.shadowed = shadowed & 7;
     p->head.had = had & 7;
     p->needs = t->mode == BLASAD_REVERSE ? f->needs(c, p->active | outer) : 0; /* tangents use values at the call */
-    p->after = !(t->options & BLASAD_NO_VERIFY) || p->timed || (p->single && p->active) || p->needs >= BL_LEFT(0);
+    p->after = !(t->options & BLASAD_NO_VERIFY) || p->timed || (p->single && p->active) || p->needs >= BL_LEFT(0) ||
+               f->spec->result != BL_NEVER;
     size_t work = f->workspace(c, p->active | outer);
     if (work > t->workspace)
         t->workspace = work;
@@ -294,8 +295,8 @@ void bl_refuse_copy(blasad_tape *t, const bl_call *c, int i, bool gone, bool amb
     char call[128], text[256], of[96] = "what an annotated array held";
     if (event > 0) {
         const bl_record *e = bl_record_at(t, event - 1);
-        snprintf(of, sizeof of, "the result of call %zu (%c%s, through %s)", event - 1, bl_type_letter[e->type],
-                 bl_routine_table[e->routine]->name, bl_symbol_name(e->symbol));
+        snprintf(of, sizeof of, "the result of call %zu (%s, through %s)", event - 1,
+                 bl_routine_name(e->routine, e->type), bl_symbol_name(e->symbol));
     }
     bl_tape_fail(t, BLASAD_ACTIVITY,
                  "%s reads %s, which nobody annotated and which is a copy of %s, element for element%s: taken for "
@@ -334,7 +335,8 @@ bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w)
             if (i == o || !(all & BL_OPERAND(i)))
                 continue;
             const bl_view v = bl_touched_view(w, i);
-            if (s->level1 && c->operand[i].base == c->operand[o].base && c->operand[i].ld == c->operand[o].ld)
+            if (s->level1 && s->operand[o].storage == BL_VECTOR && c->operand[i].base == c->operand[o].base &&
+                c->operand[i].ld == c->operand[o].ld)
                 continue; /* defined: they are the same */
             if (bl_views_overlap(&written, &v)) {
                 bl_tape_fail(t, BLASAD_ALIAS,

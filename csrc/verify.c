@@ -41,8 +41,8 @@ void bl_changed(blasad_tape *t, const bl_region *r, const char *p, const char *w
     size_t last = last_touching(t, p, 1 << r->shift, t->count);
     if (last < t->count) {
         const bl_record *e = bl_record_at(t, last);
-        snprintf(since, sizeof since, "call %zu (%c%s, through %s)", last, bl_type_letter[e->type],
-                 bl_routine_table[e->routine]->name, bl_symbol_name(e->symbol));
+        snprintf(since, sizeof since, "call %zu (%s, through %s)", last, bl_routine_name(e->routine, e->type),
+                 bl_symbol_name(e->symbol));
     }
     if (r->window)
         bl_tape_fail(

@@ -78,7 +78,9 @@ class Run:
         for name, dx in self.shadow.items():
             dx[:] = self.case.table("seed", name)
 
-    def execute(self, tape: Tape | None = None) -> None:
+    def execute(self, tape: Tape | None = None) -> Any:
+        """Returns what the last call did."""
+        value = None
         for i, step in enumerate(self.case.program * self.case.repeat):
             if step.get("host") == "assign" and tape is not None:
                 with tape.assigned(self.memory[step["to"].partition("[")[0]][assigned(step)]):
@@ -86,7 +88,8 @@ class Run:
             elif "host" in step:
                 host(step, self.memory)
             else:
-                self.roads[i % 2].call(step, self.where)
+                value = self.roads[i % 2].call(step, self.where)
+        return value
 
     def bits(self) -> dict[str, bytes]:
         return {n: bits(x) for n, x in self.memory.items()}
@@ -153,9 +156,9 @@ def check(case: Case, road: Road, other: Road | None = None) -> None:
     run = Run(case, road, other)
     if unknown_routines(case):
         raise NotThere(f"routines {' '.join(unknown_routines(case))}")
-    if "return" in case.tables["seed"] or case.returned is not None:
-        raise NotThere("returned numbers")
-    run.execute()
+    value = run.execute()
+    if case.returned is not None:
+        assert value == complex(case.returned), f"the program got {value}, not {case.returned}"
     undisturbed = run.bits()
     run.restore()
     run.seed()
@@ -171,11 +174,18 @@ def check(case: Case, road: Road, other: Road | None = None) -> None:
         warnings.simplefilter("always")
         with Tape(Forward if case.kind == "forward" else Reverse) as tape:
             run.annotate(tape)
-            run.execute(tape)
+            value = run.execute(tape)
+    if case.returned is not None:
+        assert value == complex(case.returned), f"the program got {value} under a tape, not {case.returned}"
     assert [w.category for w in said] == [blasad.ActivityWarning] * run.takes_for_constant()
     run.check_primal(undisturbed)
     if case.kind == "forward":
         run.compare("expect", run.shadow)
+        if "return" in case.tables["expect"]:
+            got, want = tape.returned(-1).shadow[0], case.tables["expect"]["return"]
+            assert abs(got - want) <= 64 * np.finfo(got.dtype).eps * abs(want), (
+                f"the tangent returned is {got}, not {want}"
+            )
         run.check_untouched(seeds, run.shadow, "the tangent")
         return
     for name, x in run.memory.items():  # scratch dies when the program ends
@@ -184,6 +194,8 @@ def check(case: Case, road: Road, other: Road | None = None) -> None:
     left = run.bits()
     for _ in range(2):  # repeatable: seed, reverse, seed, reverse
         run.seed()
+        if "return" in case.tables["seed"]:
+            tape.returned(-1).shadow[:] = case.tables["seed"]["return"]
         tape.reverse()
         run.compare("expect", run.shadow)
         run.check_untouched(seeds, run.shadow, "the shadow")
@@ -209,6 +221,8 @@ def check_second_order(run: Run, undisturbed: dict[str, bytes]) -> None:
         with Tape(undeclared="constant") as tape:
             run.annotate(tape)
             run.execute(tape)
+        if "return" in case.tables["seed"]:
+            tape.returned(-1).shadow[:] = case.tables["seed"]["return"]
         tape.reverse()
     run.check_primal(undisturbed)
     run.compare("expect", run.shadow)

@@ -31,7 +31,15 @@ FLAG_NAMES = re.compile(r"trans[ab]?|uplo|side|diag")
 SCALARS, OPERANDS = ("alpha", "beta"), ("a", "b", "c", "x", "y", "dot")
 # Of complex routines, the scalars that are real numbers.
 REAL_SCALARS = {"her": ("alpha",), "herk": ("alpha", "beta"), "her2k": ("beta",)}
-LEVEL1 = re.compile(r"[sdcz](copy|swap|scal|axpy)")  # has no layout in CBLAS
+LEVEL1 = re.compile(r"[sdcz](copy|swap|scal|axpy|dot|dotu|dotc|nrm2|asum)(_sub)?")  # has no layout in CBLAS
+RETURNING = re.compile(r"[sdcz](dot|dotu|dotc|nrm2|asum)")
+NAMES = {"cnrm2": "scnrm2", "znrm2": "dznrm2", "casum": "scasum", "zasum": "dzasum"}  # that are not so regular
+
+
+def number_letter(routine: str) -> str:
+    """The type of what a routine returns."""
+    return {"c": "s", "z": "d"}[routine[0]] if routine in NAMES else routine[0]
+
 
 Step = dict[str, Any]
 
@@ -93,6 +101,9 @@ class Road:
 
     def can(self, step: Step) -> bool:
         """Whether the call can be made this way at all: C passes real scalars by value, Fortran knows no row-major."""
+        stores, returns = step["call"].endswith("_sub"), RETURNING.fullmatch(step["call"])
+        if (stores and not self.cblas) or (returns and number_letter(step["call"]) in "cz" and self.cblas):
+            return False  # C returns no complex numbers
         if self.cblas:
             return not any(
                 isinstance(step.get(s), str) and not _is_number(step[s]) and scalar_letter(step["call"], s) in "sd"
@@ -101,25 +112,31 @@ class Road:
         return step.get("layout", "col") == "col"
 
     def pointer(self, routine: str) -> int:
-        symbol = self.pattern.format(routine)
+        symbol = self.pattern.format(NAMES.get(routine, routine))
         if self.how == "bare":
             return self.found or real_address(self.package, symbol)
         if self.how == "wrapped":
             return _wrapped(self.package, symbol)
         return blasad.address(symbol)
 
-    def call(self, step: Step, where: Where) -> None:
-        """Makes the call. Temporaries (flags, dimensions, constant scalars) are gone when it returns."""
+    def call(self, step: Step, where: Where) -> Any:
+        """Makes the call. Temporaries (flags, dimensions, constant scalars) are gone when it returns. A number that is
+        returned is stored as well, where the step has a place for it."""
         args = {k: v for k, v in step.items() if k not in ("call", "layout")}
+        kept = args.pop("dot", None) if RETURNING.fullmatch(step["call"]) else None
         letter = step["call"][0]
         has_layout = self.cblas and not LEVEL1.fullmatch(step["call"])
         given = [LAYOUTS[step.get("layout", "col")]] if has_layout else []
         if self.how == "cffi":
-            self._cffi(letter, step["call"], given, args, where)
+            value = self._cffi(letter, step["call"], given, args, where)
         else:
-            self._ctypes(step["call"], given, args, where)
+            value = self._ctypes(step["call"], given, args, where)
+        if kept is not None:
+            number = np.array([value], DTYPE[number_letter(step["call"])])
+            ctypes.memmove(where(kept), number.ctypes.data, number.nbytes)
+        return value
 
-    def _cffi(self, letter: str, routine: str, given: list[Any], args: Arguments, where: Where) -> None:
+    def _cffi(self, letter: str, routine: str, given: list[Any], args: Arguments, where: Where) -> Any:
         real = "float *" if letter in "sc" else "double *"
         integer = f"int{self.bits}_t *"
         kept = []
@@ -140,10 +157,11 @@ class Road:
                     kept.append(number)
             else:
                 given.append(value if self.cblas else ffi.new(integer, value))
-        getattr(blasad.lib, self.pattern.format(routine))(*given)
+        value = getattr(blasad.lib, self.pattern.format(NAMES.get(routine, routine)))(*given)
         _trash(kept)
+        return value
 
-    def _ctypes(self, routine: str, given: list[Any], args: Arguments, where: Where) -> None:
+    def _ctypes(self, routine: str, given: list[Any], args: Arguments, where: Where) -> Any:
         integer = ctypes.c_int64 if self.bits == 64 else ctypes.c_int32
         by_value = {"s": ctypes.c_float, "d": ctypes.c_double} if self.cblas else {}
         kinds: list[Any] = [ctypes.c_int] * len(given)
@@ -175,13 +193,28 @@ class Road:
         for _ in range(sum(map(bool, map(FLAG_NAMES.fullmatch, args))) if self.lengths else 0):
             kinds.append(ctypes.c_size_t)
             given.append(1)
-        _prototype(*kinds)(self.pointer(routine))(*given)
+        result = _RESULTS[number_letter(routine)] if RETURNING.fullmatch(routine) else None
+        value = _prototype(result, *kinds)(self.pointer(routine))(*given)
         _trash(kept)
+        return complex(value.re, value.im) if isinstance(value, ctypes.Structure) else value
+
+
+class _Float(ctypes.Structure):
+    """A complex number is returned as this is."""
+
+    _fields_ = (("re", ctypes.c_float), ("im", ctypes.c_float))
+
+
+class _Double(ctypes.Structure):
+    _fields_ = (("re", ctypes.c_double), ("im", ctypes.c_double))
+
+
+_RESULTS = {"s": ctypes.c_float, "d": ctypes.c_double, "c": _Float, "z": _Double}
 
 
 @functools.cache
-def _prototype(*kinds: Any) -> Any:
-    return ctypes.CFUNCTYPE(None, *kinds)
+def _prototype(result: Any, *kinds: Any) -> Any:
+    return ctypes.CFUNCTYPE(result, *kinds)
 
 
 def _flag(key: str, value: str) -> int:

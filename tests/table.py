@@ -3,6 +3,8 @@
 import tomllib
 from pathlib import Path
 
+from roads import NAMES
+
 import blasad
 
 SOURCE = Path(__file__).parents[1] / "csrc" / "routines.toml"
@@ -17,9 +19,11 @@ def families() -> dict[str, str]:
     if SOURCE.exists():
         return {r["name"]: r["types"] for r in tomllib.loads(SOURCE.read_text())["routine"]}
     found: dict[str, str] = {}
+    norms = {symbol: routine for routine, symbol in NAMES.items()}
     for name in blasad.backend.names():
         if name.startswith("cblas_") and not name.endswith(("64", "64_")):
-            letter, family = name[6], name[7:]
+            routine = norms.get(name[6:], name[6:].removesuffix("_sub"))
+            letter, family = routine[0], routine[1:]
             found[family] = found.get(family, "") + letter
     return found
 

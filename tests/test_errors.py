@@ -244,10 +244,6 @@ def test_arguments_of_autodiff():
         autodiff(Reverse, 3)
     with pytest.raises(TypeError, match=r"Active.*Duplicated"):
         Active(np.ones(1))
-    with pytest.raises(blasad.UnsupportedError, match=r"Active return.*seed the shadow"):
-        autodiff(Reverse, lambda: None, Active)
-    with pytest.raises(blasad.UnsupportedError, match="Duplicated return"):
-        autodiff(Forward, lambda: None, Duplicated)
     with pytest.raises(TypeError, match="activity of the result"):
         autodiff(Reverse, lambda: None, Duplicated)
     assert autodiff(Reverse, lambda: 3, Const) == 3
@@ -273,11 +269,9 @@ def test_options(options, error, pattern):
 
 def test_what_is_not_there_yet_says_so():
     tape = Tape()
-    for name in ("returned", "save", "gradient", "buffers"):
+    for name in ("save", "gradient", "buffers"):
         with pytest.raises(AttributeError, match=f"{name} is not there yet"):
             getattr(tape, name)
-    with pytest.raises(AttributeError, match=r"routines that return a number \(dot"):
-        tape.returned(0)
     for name in ("hook", "intercept", "libraries", "load", "release"):
         with pytest.raises(AttributeError, match=f"{name} is not there yet"):
             getattr(blasad, name)

@@ -31,6 +31,10 @@ def _times(factor: np.ndarray, x: np.ndarray) -> np.ndarray:
         return np.where(factor == 0, x.dtype.type(0), factor * x)
 
 
+def _over(x: np.ndarray, divisor: np.ndarray) -> np.ndarray:
+    return np.where(divisor == 0, x.dtype.type(0), x / divisor)
+
+
 class Node:
     """A value, and for each of what it was made from a linear map and its transpose."""
 
@@ -52,7 +56,7 @@ class Array(NDArrayOperatorsMixin):
     size = property(lambda self: self.value.size)
     T = property(lambda self: Array(self.value.T, (self, np.transpose, np.transpose)))
     real = property(lambda self: Array(self.value.real, (self, np.real, lambda g: g)))
-    imag = property(lambda self: Array(self.value.imag, (self, np.imag, lambda g: 1j * g)))
+    imag = property(lambda self: Array(self.value.imag, (self, np.imag, lambda g: _fit(1j * g, self.value))))
 
     def __len__(self) -> int:
         return len(self.value)
@@ -152,7 +156,9 @@ _UFUNCS: dict[str, Callable[..., list[tuple[Map, Map]]]] = {
         (lambda d: a @ d, lambda g: a.conj().T @ g if a.ndim == 2 else np.multiply.outer(a.conj(), g)),
     ],
     "square": lambda a: [(lambda d: 2 * a * d, lambda g: 2 * a.conj() * g)],
-    "sqrt": lambda a: [(lambda d: d / (2 * np.sqrt(a)), lambda g: g / (2 * np.sqrt(a)))],
+    "power": lambda a, b: [(lambda d: b * a ** (b - 1) * d, lambda g: b * a ** (b - 1) * g), (np.zeros_like,) * 2],
+    # of a norm, which is no smooth one at 0: there it has none
+    "sqrt": lambda a: [(lambda d: _over(d, 2 * np.sqrt(a)), lambda g: _over(g, 2 * np.sqrt(a)))],
     "absolute": lambda a: [(lambda d: np.sign(a) * d, lambda g: np.sign(a) * g)],
 }
 

@@ -16,17 +16,9 @@ class Wait(NamedTuple):
         return "; ".join(parts)
 
 
-RETURNED = "derivatives of returned numbers"
 INTERCEPTION = "interception of other people's calls"
 
 WAITING = {
-    "complex_returned_by_value": Wait("zdotc"),
-    "dotc_into_memory": Wait("cdotc_sub"),
-    "nested_gemv": Wait("ddot", RETURNED),
-    "norm_of_zero": Wait("dnrm2", RETURNED),
-    "norm_tangent": Wait("dnrm2", RETURNED),
     "numpy_gram_mirror": Wait(features=INTERCEPTION),
     "pointer_taken_before": Wait(features=INTERCEPTION),
-    "unit_diagonal_tangent": Wait("ddot", RETURNED),
-    "zero_input": Wait("ddot", RETURNED),
 }

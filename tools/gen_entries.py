@@ -7,7 +7,8 @@ routines.h    enums of routines and symbols; lists of routines and of kernels
 specs.h       what each routine looks like, as constants that a compiler can fold
 table.c       the same by number (call.h)
 entries.c     one entry per routine, type and ABI: arguments -> canonical call; the table of symbols (entry.h)
-callers.c     the way back: canonical call -> arguments of the BLAS
+callers.c     the way back: canonical call -> arguments of the BLAS; entries and callers of Fortran functions that return a
+              complex number through a hidden first argument are in tables of their own
 made.h        one function per routine that makes such a call, for rules
 names.inc     the thunk of every exported name, for thunk.S
 names_cdef.h  the same names as cffi declarations
@@ -25,6 +26,7 @@ WIDTH = {"s": 4, "d": 8, "c": 4, "z": 8}
 REAL_LETTER = {"s": "s", "d": "d", "c": "s", "z": "d"}
 SIZE = {"s": 4, "d": 8, "c": 8, "z": 16}
 ABIS = ("f32", "f64", "c32", "c64")
+HIDDEN = ("h32", "h64")  # Fortran, where a complex number is returned through a hidden first argument
 # Decorations seen in the wild: reference, reference ILP64, OpenBLAS with suffix 64, and SciPy's and NumPy's wheels.
 NAMES = {
     "f32": ("{}_", "scipy_{}_"),
@@ -59,7 +61,9 @@ class Routine:
         self.name, self.types, self.exported = entry["name"], entry["types"], exported
         self.operands, self.level1 = entry["operands"], entry.get("level1", False)
         self.transposes, self.real = entry.get("transposes", "NTC"), entry.get("real", [])
+        self.named = {t: entry.get("names", {}).get(t, t + self.name) for t in self.types}
         names = [o["name"] for o in self.operands]
+        self.result = names.index(entry["returns"]) if "returns" in entry else None
         self.arguments: list[Argument] = []
         for word in entry["arguments"].split():
             if word.startswith(FLAGS):
@@ -87,6 +91,21 @@ class Routine:
     def letter(self, a: Argument, t: str) -> str:
         """The type of an argument in the routine of type `t`."""
         return REAL_LETTER[t] if a.name in self.real else t
+
+    def number(self, t: str) -> str:
+        """The C type of what it returns."""
+        complex_number = t in "cz" and not self.operands[self.result or 0].get("real", False)
+        return f"{REAL[t]} _Complex" if complex_number else REAL[t]
+
+    def through(self, t: str, abi: str) -> bool:
+        """Whether it stores its value through an argument of the program's own."""
+        return self.result is not None and self.number(t).endswith("Complex") and abi[0] in "ch"
+
+    def returned(self, t: str, abi: str) -> str:
+        return "void" if self.result is None or self.through(t, abi) else self.number(t)
+
+    def symbol(self, t: str, abi: str) -> str:
+        return f"{self.named[t]}_sub" if abi[0] == "c" and self.through(t, abi) else str(self.named[t])
 
     def of(self, kind: str) -> list[Argument]:
         return [a for a in self.arguments if a.kind == kind]
@@ -149,32 +168,34 @@ class Routine:
 
 def c_type(r: Routine, a: Argument, t: str, abi: str) -> str:
     """How an ABI passes an argument: Fortran by address, CBLAS by value but for complex numbers and operands."""
-    plain = {"flag": "char" if abi[0] == "f" else "int", "scalar": REAL[t], "operand": REAL[t]}
+    plain = {"flag": "char" if abi[0] in "fh" else "int", "scalar": REAL[t], "operand": REAL[t]}
     base = plain.get(a.kind, f"int{abi[1:]}_t")
     if a.kind == "operand":
         return f"{base} *"
-    by_address = abi[0] == "f" or (a.kind == "scalar" and r.letter(a, t) in "cz")
+    by_address = abi[0] in "fh" or (a.kind == "scalar" and r.letter(a, t) in "cz")
     return f"const {base} *" if by_address else f"{base} "
 
 
 def parameters(r: Routine, t: str, abi: str) -> str:
     declared = [f"{c_type(r, a, t, abi)}{a.name}" for a in r.arguments]
+    if r.through(t, abi):
+        declared.insert(0 if abi[0] == "h" else len(declared), f"{REAL[t]} *result")
     return ", ".join(["int layout"] * (abi[0] == "c" and not r.level1) + declared)
 
 
 def hidden(r: Routine, abi: str) -> int:
     """Number of hidden lengths that a Fortran routine may expect."""
-    return len(r.of("flag")) * (abi[0] == "f")
+    return len(r.of("flag")) * (abi[0] in "fh")
 
 
 def pointer(r: Routine, t: str, abi: str) -> str:
     """The type of the implementation, hidden lengths included."""
-    return f"void (*)({parameters(r, t, abi)}{', size_t' * hidden(r, abi)})"
+    return f"{r.returned(t, abi)} (*)({parameters(r, t, abi)}{', size_t' * hidden(r, abi)})"
 
 
 def fill(r: Routine, t: str, abi: str, row_major: bool) -> str:
     """Arguments -> canonical call."""
-    fortran, lines = abi[0] == "f", []
+    fortran, lines = abi[0] in "fh", []
     for a in r.arguments:
         source = r.swap.get(a.name, a.name) if row_major else a.name
         if a.kind == "flag":
@@ -196,12 +217,25 @@ def fill(r: Routine, t: str, abi: str, row_major: bool) -> str:
     if r.hidden_flag:
         conj = "C" if row_major else "N"
         lines.append(f"call.{r.hidden_flag.field} = '{conj}';")
+    if r.result is not None:
+        own = not r.through(t, abi)
+        lines.append(f"call.operand[{r.result}] = (bl_operand){{{'&' * own}result, 1}};")
+        lines.append(f"call.cell = {str(own).lower()};")
     return "\n    ".join(lines)
 
 
 def entry(r: Routine, t: str, abi: str) -> str:
     spoken = abi[0] == "c" and not r.level1
-    given = ", ".join(["layout"] * spoken + [a.name for a in r.arguments] + ["1"] * hidden(r, abi))
+    arguments = ["layout"] * spoken + [a.name for a in r.arguments] + ["1"] * hidden(r, abi)
+    if r.through(t, abi):
+        arguments.insert(0 if abi[0] == "h" else len(arguments), "result")
+    given = ", ".join(arguments)
+    kind = r.returned(t, abi)
+    begin = keep = done = end = store = ""
+    if kind != "void":
+        at = f"*({kind} *)call.operand[{r.result}].base"
+        begin, keep, done, end = f"{kind} result = 0;\n    ", "result = ", f" {at}", "\n    return result;"
+        store = f"\n    if (next >= BL_CALL)\n        {at} = result; /* where the layers look for it */"
     if not spoken:
         row_major, layout, body = "false", "true", fill(r, t, abi, False)
     else:
@@ -210,28 +244,29 @@ def entry(r: Routine, t: str, abi: str) -> str:
             f"if (call.row_major) {{\n    {fill(r, t, abi, True)}\n    }} else {{\n    {fill(r, t, abi, False)}\n    }}"
         )
     return f"""\
-static void bl_{t}{r.name}_{abi}({parameters(r, t, abi)})
+static {kind} bl_{t}{r.name}_{abi}({parameters(r, t, abi)})
 {{
-    const bl_binding *g = bl_thread_state.bound;
+    {begin}const bl_binding *g = bl_thread_state.bound;
     bl_call call;
     call.routine = BL_{r.name.upper()}, call.type = BL_{t.upper()}, call.size = {SIZE[t]}, call.width = {WIDTH[t]};
     call.row_major = {row_major}, call.caller = __builtin_return_address(0);
     {body}
-    const enum bl_next next = bl_tell(&call, g, {layout});
+    const enum bl_next next = bl_tell(&call, g, {layout}, {"BL_NEVER" if r.result is None else r.result});
     if (next == BL_DONE)
-        return;
-    (({pointer(r, t, abi)})g->real)({given});
+        return{done};
+    {keep}(({pointer(r, t, abi)})g->real)({given});{store}
     if (next >= BL_CALL)
         bl_thread_state.inside = NULL;
     if (next == BL_CALL_AFTER)
-        bl_leave(&call);
+        bl_leave(&call);{end}
 }}
 """
 
 
 def caller(r: Routine, t: str, abi: str) -> str:
     """Canonical call -> arguments, in order, as the ABI passes them."""
-    fortran, local, given = abi[0] == "f", [], ["102"] * (abi[0] == "c" and not r.level1)
+    fortran, local, given = abi[0] in "fh", [], ["102"] * (abi[0] == "c" and not r.level1)
+    store = ""
     for a in r.arguments:
         if a.kind == "flag":
             kind = next(k for k in FLAGS if a.name.startswith(k))
@@ -245,11 +280,15 @@ def caller(r: Routine, t: str, abi: str) -> str:
         else:
             local.append(f"const int{abi[1:]}_t {a.name} = (int{abi[1:]}_t)c->{a.field};")
             given.append(f"{'&' * fortran}{a.name}")
+    if r.through(t, abi):
+        given.insert(0 if abi[0] == "h" else len(given), f"c->operand[{r.result}].base")
+    elif r.result is not None:
+        store = f"*({r.number(t)} *)c->operand[{r.result}].base = "
     return f"""\
 static void call_{t}{r.name}_{abi}(const bl_call *c, void (*f)(void))
 {{
     {chr(10).join(local)}
-    (({pointer(r, t, abi)})f)({", ".join(given + ["1"] * hidden(r, abi))});
+    {store}(({pointer(r, t, abi)})f)({", ".join(given + ["1"] * hidden(r, abi))});
 }}
 """
 
@@ -267,6 +306,9 @@ def made(r: Routine) -> str:
     ]
     if r.hidden_flag:
         lines.append(f"call.{r.hidden_flag.field} = 'N';")
+    if r.result is not None:
+        declared.append("void *result")
+        lines += [f"call.operand[{r.result}] = (bl_operand){{result, 1}};"]
     return f"""\
 static inline void bl_{r.name}({", ".join(declared)})
 {{
@@ -293,7 +335,8 @@ def spec(r: Routine) -> str:
         storage = o.get("storage", "general")
         flags = [r.index(name) if storage == "triangle" else None for name in ("uplo", "diag")]
         flag, letters = (str(r.argument(o["by"][0]).index), o["by"][1]) if "by" in o else ("BL_NEVER", "")
-        fields = [f'"{o["name"]}"', str(o["role"] != "in").lower(), f"BL_{storage.upper()}"]
+        fields = [f'"{o["name"]}"', str(o["role"] != "in").lower(), str(o.get("real", False)).lower()]
+        fields += [f"BL_{storage.upper()}"]
         fields += ["BL_NEVER" if i is None else str(i) for i in flags]
         fields += [flag, f"{{{', '.join(repr(x) for x in (letters * 2)[:2]) or '0, 0'}}}"]
         return f"{{{', '.join(fields)}, {{{dims(o['shape'])}, {dims(o.get('otherwise', o['shape']))}}}}}"
@@ -307,14 +350,16 @@ def spec(r: Routine) -> str:
     lists.append(f"static const char *const {r.name}_row_major[][2] = {{{pairs}{{NULL, NULL}}}};\n")
     operands = ", ".join(operand(o) for o in r.operands)
     turned = sum(1 << r.argument(name).index for name in r.turn if name != "conj")
-    numbers = [len(r.of("flag")) + bool(r.hidden_flag), *(len(r.of(k)) for k in ("dim", "scalar", "operand"))]
+    numbers = [len(r.of("flag")) + bool(r.hidden_flag), len(r.of("dim")), len(r.of("scalar")), len(r.operands)]
     real = sum(1 << r.argument(name).index for name in r.real)
     counts = ", ".join(map(str, numbers)) + f", {turned}, {real}"
     counts += f", {str(r.transposes == 'NC').lower()}, {str(r.level1).lower()}"
+    counts += ", BL_NEVER" if r.result is None else f", {r.result}"
+    named = ", ".join(f'"{r.named[t]}"' if t in r.types else "NULL" for t in REAL)
     return f"""{"".join(lists)}\
 int bl_check_{r.name}(const bl_call *c);
 static const bl_routine_spec bl_spec_{r.name} = {{
-    "{r.name}", {r.name}_flags, {r.name}_dims, {r.name}_scalars, {r.name}_arguments, {r.name}_row_major,
+    "{r.name}", {{{named}}}, {r.name}_flags, {r.name}_dims, {r.name}_scalars, {r.name}_arguments, {r.name}_row_major,
     {counts}, {{{operands}}},
     bl_check_{r.name}}};
 """
@@ -326,7 +371,8 @@ def main(source: str, out: str) -> None:
     kernels = [Routine(e, False) for e in data["kernel"]]
     everything = routines + kernels
     bodies = [(r, t, abi) for r in routines for t in r.types for abi in ABIS]
-    names = [(pattern.format(t + r.name), r, t, abi) for r, t, abi in bodies for pattern in NAMES[abi]]
+    names = [(pattern.format(r.symbol(t, abi)), r, t, abi) for r, t, abi in bodies for pattern in NAMES[abi]]
+    through = [(r, t, abi) for r in routines for t in r.types for abi in HIDDEN if r.through(t, abi)]
 
     def lines(pattern: str, of: list[tuple[str, Routine, str, str]]) -> str:
         return "".join(
@@ -334,6 +380,7 @@ def main(source: str, out: str) -> None:
             for i, (n, r, t, abi) in enumerate(of)
         )
 
+    hidden_line = "    [BL_{{R}}][BL_{{T}}][BL_{{ABI}} - BL_H32] = {}_{{t}}{{r}}_{{abi}},\n"
     files = {
         "routines.h": f"""
 #ifndef BL_ROUTINES_H
@@ -369,12 +416,18 @@ const bl_symbol_info bl_symbol_table[BL_SYMBOLS] = {{
 {lines('    {{"{n}", blasad_entry_{n}, (void (*)(void))bl_{t}{r}_{abi}, BL_{R}, BL_{T}, BL_{ABI}}},' + chr(10), names)}}};
 bl_binding bl_name_binding[BL_SYMBOLS] = {{
 {lines("    {{(void (*)(void))bl_{t}{r}_{abi}, NULL, NULL, {i}}}," + chr(10), names)}}};
+{"".join(entry(*b) for b in through)}
+void (*const bl_hidden_entries[BL_FIRST_KERNEL][4][2])(void) = {{
+{lines(hidden_line.format("(void (*)(void))bl"), [("", *b) for b in through])}}};
 """,
         "callers.c": f"""
 #include "backend.h"
 {"".join(caller(*b) for b in bodies)}
 const bl_caller bl_callers[BL_FIRST_KERNEL][4][BL_ABIS] = {{
 {lines("    [BL_{R}][BL_{T}][BL_{ABI}] = call_{t}{r}_{abi}," + chr(10), [("", *b) for b in bodies])}}};
+{"".join(caller(*b) for b in through)}
+const bl_caller bl_hidden_callers[BL_FIRST_KERNEL][4][2] = {{
+{lines(hidden_line.format("call"), [("", *b) for b in through])}}};
 """,
         "made.h": f"""
 #ifndef BL_MADE_H
@@ -384,7 +437,7 @@ const bl_caller bl_callers[BL_FIRST_KERNEL][4][BL_ABIS] = {{
 #endif
 """,
         "names.inc": lines("BL_NAME {n}, {i}" + chr(10), names),
-        "names_cdef.h": "".join(f"void {n}({parameters(r, t, abi)});\n" for n, r, t, abi in names),
+        "names_cdef.h": "".join(f"{r.returned(t, abi)} {n}({parameters(r, t, abi)});\n" for n, r, t, abi in names),
         "names_map.h": lines("#define {n} blasad_entry_{n}" + chr(10), names),
     }
     Path(out).mkdir(parents=True, exist_ok=True)
