@@ -94,8 +94,7 @@ static inline void dot_access(const bl_call *c, bl_access *a)
 
 static inline unsigned dot_needs(const bl_call *c, unsigned active)
 {
-    const unsigned needs =
-        (active & BL_OPERAND(Y) ? BL_OPERAND(X) : 0) | (active & BL_OPERAND(X) ? BL_OPERAND(Y) : 0);
+    const unsigned needs = (active & BL_OPERAND(Y) ? BL_OPERAND(X) : 0) | (active & BL_OPERAND(X) ? BL_OPERAND(Y) : 0);
     return c->dim[0] > 0 ? needs : 0;
 }
 

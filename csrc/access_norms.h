@@ -68,9 +68,8 @@ static inline size_t vsign_workspace(const bl_call *c, unsigned active)
 static inline void quot_access(const bl_call *c, bl_access *a)
 {
     (void)c;
-    *a = (bl_access){.read = BL_OPERAND(QUOT_A) | BL_OPERAND(QUOT_B),
-                     .write = BL_OPERAND(QUOT_C),
-                     .result = BL_OPERAND(QUOT_C)};
+    *a = (bl_access){
+        .read = BL_OPERAND(QUOT_A) | BL_OPERAND(QUOT_B), .write = BL_OPERAND(QUOT_C), .result = BL_OPERAND(QUOT_C)};
 }
 
 static inline unsigned quot_needs(const bl_call *c, unsigned active)

@@ -84,7 +84,7 @@ typedef struct bl_operand_spec {
 
 typedef struct bl_routine_spec {
     const char *name;
-    const char *called[4]; /* by type: "ddot"; NULL: there is no such routine */
+    const char *called[4];                                   /* by type: "ddot"; NULL: there is no such routine */
     const char *const *flags, *const *dims, *const *scalars; /* names, NULL at the end */
     const char *const *arguments;                            /* Fortran order, NULL at the end */
     const char *const (*row_major)[2];                       /* swapped pairs, {NULL, NULL} at the end */

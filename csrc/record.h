@@ -21,7 +21,7 @@ typedef struct bl_record {
     uint8_t routine, type;
     char flag[BL_MAX_FLAGS];
     uint8_t active : 1, wide : 1, shadowed : 3, had : 3; /* operands with a shadow; those that had it before the call */
-    uint8_t read : 3, write : 3, in_cell : 1; /* in_cell: its result is in one (cells.h) */
+    uint8_t read : 3, write : 3, in_cell : 1;            /* in_cell: its result is in one (cells.h) */
     uint8_t row_major,
         assumed; /* assumed: operands taken for constant; whole bytes, which are set without being read */
     uint16_t symbol, backend;

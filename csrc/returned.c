@@ -106,8 +106,8 @@ static bool same_operands(const blasad_tape *t, const bl_record *a, const bl_rec
     for (int i = 0; same && i < s->n_dims; i++)
         same = one.dim[i] == other.dim[i];
     for (int i = 0; same && i < s->n_operands; i++)
-        same = i == s->result || (one.operand[i].base == other.operand[i].base &&
-                                  one.operand[i].ld == other.operand[i].ld);
+        same = i == s->result ||
+               (one.operand[i].base == other.operand[i].base && one.operand[i].ld == other.operand[i].ld);
     return same;
 }
 

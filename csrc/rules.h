@@ -27,8 +27,8 @@ typedef struct bl_site {
     void *shadow[BL_MAX_OPERANDS]; /* NULL: constant */
     int64_t shadow_ld[BL_MAX_OPERANDS];
     void *scalar_shadow[BL_MAX_SCALARS];
-    bl_complex returned;           /* for an adjoint: what a routine with a result returned */
-    unsigned active; /* for an adjoint: what `needs` was asked with */
+    bl_complex returned; /* for an adjoint: what a routine with a result returned */
+    unsigned active;     /* for an adjoint: what `needs` was asked with */
     bl_path path;
     char *work; /* as many bytes as `workspace` said */
 } bl_site;

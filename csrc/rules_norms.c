@@ -6,8 +6,8 @@
  *   quot   c = a / b                dc <- (da - (a / b) db) / b          da += G / b, db -= (a / b) (G / b), G <- 0
  *   vsign  y = sign x               dy <- 0                              G <- 0
  *
- * At the zero vector, and where b is 0, quotients are 0, and so is the sign of 0. Other norms are computed again from x,
- * by a call, where outer layers want to know what they depend on.
+ * At the zero vector, and where b is 0, quotients are 0, and so is the sign of 0. Other norms are computed again from
+ * x, by a call, where outer layers want to know what they depend on.
  */
 #include <math.h>
 
@@ -91,8 +91,7 @@ void bl_nrm2_adjoint(const bl_site *s)
     if (c->dim[0] > 0 && s->shadow[NORM_X]) {
         const bl_matrix x = measured(s, true);
         bl_quot(&s->path, real_of(c->type), g.at, room(s, 0), room(s, 1));
-        bl_vaxpby(&s->path, c->type, c->dim[0], 'N', widened(s, room(s, 1)), 'N', x, 'N', BL_ONE,
-                  bl_shadow(s, NORM_X));
+        bl_vaxpby(&s->path, c->type, c->dim[0], 'N', widened(s, room(s, 1)), 'N', x, 'N', BL_ONE, bl_shadow(s, NORM_X));
     }
     clear(s, g);
 }

@@ -183,7 +183,9 @@ def check(case: Case, road: Road, other: Road | None = None) -> None:
         run.compare("expect", run.shadow)
         if "return" in case.tables["expect"]:
             got, want = tape.returned(-1).shadow[0], case.tables["expect"]["return"]
-            assert abs(got - want) <= 64 * np.finfo(got.dtype).eps * abs(want), f"the tangent returned is {got}, not {want}"
+            assert abs(got - want) <= 64 * np.finfo(got.dtype).eps * abs(want), (
+                f"the tangent returned is {got}, not {want}"
+            )
         run.check_untouched(seeds, run.shadow, "the tangent")
         return
     for name, x in run.memory.items():  # scratch dies when the program ends

@@ -18,7 +18,6 @@ import primal  # noqa: E402
 from primal import COMPLEX, REAL, Call, Refused, View  # noqa: E402
 
 
-
 def _stored(norm: Any) -> Any:
     """A norm whose number goes where the call says, as that of dot does."""
 

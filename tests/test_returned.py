@@ -104,7 +104,7 @@ def test_ambiguous_results():
     assert not dx.any()
     autodiff(Reverse, twice, Active, Duplicated(x, dx), Const(y), Const(-y))
     assert np.array_equal(dx, -y)
-    autodiff(Reverse, lambda x, y: [dot(x, y) for _ in range(3)][0], Active, Duplicated(x, 0 * dx), Const(y))
+    autodiff(Reverse, lambda x, y: max(dot(x, y) for _ in range(3)), Active, Duplicated(x, 0 * dx), Const(y))
 
 
 def test_results_that_nothing_returned():
@@ -165,7 +165,7 @@ def test_returned_says_what_is_wrong():
         tape.returned(4)
     with pytest.raises(blasad.TapeError, match="depends on nothing active"):
         _ = tape.returned(1).shadow
-    with pytest.raises(ValueError, match="daxpy.*returns no number"):
+    with pytest.raises(ValueError, match=r"daxpy.*returns no number"):
         tape.returned(3)
     number = tape.returned(0)
     tape.close()
@@ -227,11 +227,13 @@ def test_many_numbers():
 def test_number_that_comes_back(by):
     """Section 8: passed on, its gradient would be cut."""
     x, y = vector(1), vector(2)
-    with pytest.raises(blasad.ActivityError, match=r"alpha.*has the bits of an active number"), Tape() as tape:
-        tape.duplicated(x, np.zeros(N))
-        tape.duplicated(y, np.zeros(N))
+
+    def f(x: np.ndarray, y: np.ndarray) -> None:
         value = dot(x, y)
         axpy(value if by == "value" else np.array([value]), x, y)
+
+    with pytest.raises(blasad.ActivityError, match=r"alpha.*has the bits of an active number"):
+        autodiff(Reverse, f, Duplicated(x, np.zeros(N)), Duplicated(y, np.zeros(N)))
 
 
 def test_number_for_control_flow_only():

@@ -15,7 +15,6 @@ from oracles import (
     Gemm,
     Linear,
     Memory,
-    Program,
     Step,
     assert_close,
     closed_form,

@@ -75,10 +75,11 @@ static void every_convention(void)
     const char *const names[] = {"sgemm", "dgemm", "cgemm", "zgemm", "isamax", "zdotu", "ddot"};
     for (int hidden = 0; hidden < 2; hidden++) {
         void *functions[7];
-        check_function all[] = {(check_function)naive_sgemm,  (check_function)naive_dgemm,
-                                (check_function)naive_cgemm,  (check_function)naive_zgemm,
-                                (check_function)naive_isamax, hidden ? (check_function)dotu_hidden : (check_function)dotu,
-                                (check_function)dot};
+        check_function all[] = {
+            (check_function)naive_sgemm,  (check_function)naive_dgemm,
+            (check_function)naive_cgemm,  (check_function)naive_zgemm,
+            (check_function)naive_isamax, hidden ? (check_function)dotu_hidden : (check_function)dotu,
+            (check_function)dot};
         memcpy(functions, all, sizeof functions);
         int bits, registers;
         CHECK_OK(blasad_set_backend_functions("plain loops", 7, names, functions));
@@ -137,11 +138,8 @@ static void quotients(void)
             const bl_path nowhere = {0};
             bl_quot(&nowhere, BL_D, &a, &b, &c);
             CHECK(c == (zero ? 0 : 0.75));
-            const bl_call call = {.routine = BL_QUOT,
-                                  .type = BL_D,
-                                  .size = 8,
-                                  .width = 8,
-                                  .operand = {{&a, 1}, {&b, 1}, {&c, 1}}};
+            const bl_call call = {
+                .routine = BL_QUOT, .type = BL_D, .size = 8, .width = 8, .operand = {{&a, 1}, {&b, 1}, {&c, 1}}};
             bl_site s = {.call = &call,
                          .shadow = {active & 1 ? &da : NULL, active & 2 ? &db : NULL, &dc},
                          .shadow_ld = {1, 1, 1},
