@@ -439,6 +439,37 @@ def test_second_order():
             assert seed == pytest.approx([v @ y])
 
 
+def test_reverse_over_forward():
+    """The tangent of a number is a number in memory, which a tape around follows."""
+    x, y, v = vector(1), vector(2), vector(3)
+    dx, dv, outer = np.zeros(N), np.zeros(N), Tape(undeclared="constant")
+    outer.duplicated(x, dx, name="x")
+    outer.duplicated(v, dv, name="v")
+    outer.const(y, name="y")
+    with outer:
+        inner = Tape(Forward, undeclared="constant")
+        inner.duplicated(x, v, name="x")
+        inner.const(y, name="y")
+        with inner:
+            dot(x, x)
+            norm(x)
+        square, length = inner.returned(0).shadow, inner.returned(1).shadow
+        dot(square, square, n=1)  # (2 x v)^2
+        dot(length, y, n=1)  # x v / r, times the first of y
+        inner.close()
+    calls = [i for i, c in enumerate(outer) if c.routine == "ddot" and c.dims["n"] == 1]
+    outer.returned(calls[0]).shadow[:] = 1
+    outer.reverse()
+    assert dx == pytest.approx(8 * (x @ v) * v)
+    assert dv == pytest.approx(8 * (x @ v) * x)
+    dx[:] = dv[:] = 0
+    outer.returned(calls[1]).shadow[:] = 1
+    outer.reverse()
+    r = np.linalg.norm(x)
+    assert dx == pytest.approx(y[0] * (v / r - (x @ v) * x / r**3))
+    assert dv == pytest.approx(y[0] * x / r)
+
+
 def test_seed_on_a_tape_that_opened_later():
     tape, b = recorded()
     seed = tape.returned(0).shadow

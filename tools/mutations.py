@@ -601,6 +601,7 @@ MUTATIONS = [
         ("returned: shadow of an inactive number", "if (!number.active)", "if (0)"),
         ("returned: shadow while recording", "if (!t->ended)", "if (0)"),
         ("returned: tangent of a number in memory", "if (!r->in_cell)", "if (0)"),
+        ("returned: tangents past outer tapes", ".below = bl_thread_state.top,", ".below = NULL,"),
         ("returned: an inactive one is as good", "if (!is_active(r)) {", "if (0) {"),
         ("returned: others are as good", "} else if (!same_operands(t, found, r)) {", "} else if (0) {"),
         ("returned: no other may be", "} else if (!same_operands(t, found, r)) {", "} else if (1) {"),
