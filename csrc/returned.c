@@ -66,8 +66,14 @@ BL_EXPORT int blasad_returned_shadow(blasad_tape *t, size_t index, void *const *
                            "the shadow of that; annotate it (Duplicated)",
                            index, bl_routine_name(r->routine, r->type), bl_symbol_name(r->symbol));
         const bl_region *g = t->regions.region[r->place[result] - 1];
+        const bool spliced = bl_splice();
+        const bl_path to = {
+            .below = bl_thread_state.top, .backend = bl_backend_of(r->backend), .symbol = r->symbol}; /* (10) */
         for (size_t k = 0; k < n; k++)
-            memcpy(shadow[k], (char *)r->base[result] + bl_delta(g, (int)k), (size_t)bl_element_size(number.type));
+            bl_mcopy(&to, number.type, 1, 1, (bl_matrix){(char *)r->base[result] + bl_delta(g, (int)k), 1},
+                     (bl_matrix){shadow[k], 1});
+        if (spliced)
+            bl_unsplice();
         return BLASAD_OK;
     }
     const size_t at = place_of(t, index);
