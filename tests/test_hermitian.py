@@ -53,3 +53,29 @@ def test_imaginary_diagonal(family, flags, layout, mode):
     for n, x in shadow.items():
         assert np.array_equal(x, want[n]), n
     assert bits(imaginary) == (bits(np.zeros(order)) if written else before)
+
+
+@pytest.mark.parametrize("mode", [Reverse, Forward], ids=["reverse", "forward"])
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+@pytest.mark.parametrize("k", [0, 2])
+@pytest.mark.parametrize(("family", "flags"), [c for c in CASES if c.values[0] not in ("hemv", "hemm")])
+def test_early_return(family, flags, k, beta, alpha, mode):
+    """A routine that returns at once leaves an imaginary diagonal; its derivative does, whatever scalars are active."""
+    step, memory = small(family, "z", flags)
+    if "k" in step:
+        step["k"] = k
+    for s, value in zip(names(family, "scalars"), (alpha, beta), strict=False):
+        memory["P" + s] = np.array([value], float if scalar_letter("z" + family, s) == "d" else complex)
+        step[s] = f"P{s}[0]"
+    shadow = {n: dyadic("d" if x.dtype.kind == "f" else "z", x.size, 7) for n, x in memory.items()}
+    traced = Traced(step, extended(memory), ["P" + s for s in names(family, "scalars")])
+    want = (traced.pull if mode is Reverse else traced.push)(extended(shadow))
+    with Tape(mode) as tape:
+        for n, x in memory.items():
+            tape.duplicated(x, shadow[n], name=n)
+        ROADS[0].call(step, place(memory))
+    if mode is Reverse:
+        tape.reverse()
+    for n, x in shadow.items():
+        assert np.array_equal(x, want[n]), n
