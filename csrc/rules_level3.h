@@ -66,13 +66,18 @@ static inline void combine(const bl_site *s, const update *u, bl_scalar alpha, b
               beside_diagonal(c, u->uplo, size));
 }
 
-/* C <- beta C likewise, with the imaginary diagonal. */
-static inline void scale(const bl_site *s, const update *u, bl_scalar beta, bl_matrix c, char *cell)
+/* C <- op(beta) C likewise. */
+static inline void scale(const bl_site *s, const update *u, char op, bl_scalar beta, bl_matrix c, char *cell)
 {
-    const int type = s->call->type;
-    if (u->hermitian)
-        beta = widened(s, bl_real_type(type), beta, cell);
-    bl_tscal(&s->path, type, u->uplo, u->m, u->n, 'N', beta, c);
+    const bl_path *to = &s->path;
+    const int type = s->call->type, real = bl_real_type(type);
+    if (!u->hermitian) {
+        bl_tscal(to, type, u->uplo, u->m, u->n, op, beta, c);
+        return;
+    }
+    bl_mscal(to, real, 1, u->n, 'N', beta, bl_real_part(type, diagonal_of(c)));
+    bl_tscal(to, type, u->uplo, u->n - 1, u->n - 1, 'N', widened(s, real, beta, cell),
+             beside_diagonal(c, u->uplo, s->call->size));
 }
 
 /* Workspace for a Hermitian C: two cells and a row of real numbers. */
@@ -98,7 +103,7 @@ static inline void update_tangent(const bl_site *s, const update u)
     const bl_path scaled = times(s, alpha);
     const bool db = !square && s->shadow[B], products = u.terms && !bl_always_zero(alpha) && (s->shadow[A] || db);
     if (products && scaled.unmade && !bl_always_one(beta)) {
-        scale(s, &u, beta, dc, s->work);
+        scale(s, &u, 'N', beta, dc, s->work);
         beta = BL_ONE;
     }
     if (products && s->shadow[A]) {
@@ -114,7 +119,7 @@ static inline void update_tangent(const bl_site *s, const update u)
         beta = BL_ONE;
     }
     if (!bl_always_one(beta))
-        scale(s, &u, beta, dc, s->work);
+        scale(s, &u, 'N', beta, dc, s->work);
     if (clears)
         bl_mscal(to, real, 1, u.n, 'N', BL_ZERO, imaginary);
     else if (u.hermitian)

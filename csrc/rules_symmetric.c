@@ -292,10 +292,8 @@ static void rank_adjoint(const bl_site *s, int out)
         add_old(s, &q, bl_values(s, out), G, s->scalar_shadow[BETA], s->work);
     if (q.k > 0)
         rank_products(s, &q, out, !bl_always_zero(bl_given(s, ALPHA)));
-    if (!bl_always_one(beta) && q.hermitian)
-        scale(s, &u, beta, G, s->work);
-    else if (!bl_always_one(beta))
-        bl_tscal(&s->path, q.type, q.uplo, q.n, q.n, 'C', beta, G);
+    if (!bl_always_one(beta))
+        scale(s, &u, 'C', beta, G, s->work);
     if (q.hermitian && clears_diagonal(s->call, u.terms))
         bl_mscal(&s->path, bl_real_type(q.type), 1, q.n, 'N', BL_ZERO, bl_imaginary_part(q.type, diagonal_of(G)));
 }

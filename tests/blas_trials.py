@@ -528,7 +528,10 @@ class Trial:
         (call,) = tape
         name = self.step["call"].removesuffix("_sub")
         assert call.routine == NAMES.get(name, name)
-        assert {f: v.upper() for f, v in call.flags.items()} == {f: v.upper() for f, v in self.flags.items()}
+        alike = {} if self.letter in "cz" else {"C": "T"}  # row-major calls do not tell them apart
+        assert {f: alike.get(v, v) for f, v in call.flags.items()} == {
+            f: alike.get(v, v) for f, v in self.flags.items()
+        }
         for s, value in call.scalars.items():
             assert isinstance(value, complex) == (scalar_letter(call.routine, s) in "cz")
         assumed = {o.name for o in call.operands if o.assumed}

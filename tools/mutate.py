@@ -66,7 +66,18 @@ C_TESTS = [
 CAMPAIGNS = (("0", "300"), ("300", "1200"))  # first program, programs
 # Not: test_package.py, which is about an installed package, and those on all shapes of calls, which are slow: mutations
 # of a routine's rule name the part of test_blas.py that is about the routine.
-PY_TESTS = ["returned", "announcements", "operations", "batch", "interface", "errors", "nesting", "threads"]
+PY_TESTS = [
+    "returned",
+    "announcements",
+    "operations",
+    "batch",
+    "interface",
+    "errors",
+    "nesting",
+    "threads",
+    "hermitian",
+    "second_order",
+]
 PATIENCE = 150  # seconds for one stage; a mutant that hangs is noticed, too
 
 
