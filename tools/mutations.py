@@ -566,7 +566,6 @@ MUTATIONS = [
         ("nrm2: scaled the wrong way", "r < 1 ? large : 1 / large", "r < 1 ? 1 / large : large"),
         ("nrm2: x scaled without its norm", "bl_mscal(&s->path, real, 1, 1, 'N', factor, one(room(s, 0)));", ";"),
         ("nrm2: the scaled one ascends", "x.ld < 0 ? -1 : x.ld > 0}", "1}"),
-        ("nrm2: imaginary part of the factor", "bl_mscal(&s->path, real, 2, 1, 'N', BL_ZERO, (bl_matrix){wide, 2});", "((double *)wide)[1] = 1;"),
         ("nrm2: tangent not conjugated", "bl_dotc(&s->path, c->type, c->dim[0], x, y, cell);", "bl_dotu(&s->path, c->type, c->dim[0], x, y, cell);"),
         ("asum: no dx", "if (!asum_is_empty(c) && s->shadow[NORM_X])", "if (0)"),
         ("asum: output shadow kept", "signs(s), 'N', BL_ONE,\n                  bl_shadow(s, NORM_X));\n    clear(s, g);", "signs(s), 'N', BL_ONE,\n                  bl_shadow(s, NORM_X));"),
