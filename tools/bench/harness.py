@@ -53,10 +53,10 @@ def compiled() -> ctypes.CDLL:
     return loops
 
 
-def scipy_dgemm() -> int:
-    """The address of dgemm in the OpenBLAS of SciPy's wheel; any other SciPy: what cython_blas calls."""
+def scipy_blas() -> ctypes.CDLL:
+    """The OpenBLAS of SciPy's wheel."""
     for path in glob.glob(str(Path(scipy.__path__[0]).parent / "scipy.libs" / "libscipy_openblas*.so")):
-        return ctypes.cast(ctypes.CDLL(path).scipy_dgemm_, ctypes.c_void_p).value or 0
+        return ctypes.CDLL(path)
     sys.exit("this SciPy brings no OpenBLAS of its own: install SciPy's wheel from PyPI to run this comparison")
 
 
@@ -84,7 +84,8 @@ class Bench:
     """Figures by letter; `figures` of a derived class says which there are."""
 
     def __init__(self, quick: bool) -> None:
-        self.loops, self.bare, self.quick = compiled(), scipy_dgemm(), quick
+        self.loops, self.blas, self.quick = compiled(), scipy_blas(), quick
+        self.bare = ctypes.cast(self.blas.scipy_dgemm_, ctypes.c_void_p).value or 0
         self.wrapped = blasad.wrap("scipy_dgemm_", self.bare)
         self.failed = 0
 
