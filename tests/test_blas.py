@@ -180,6 +180,33 @@ def test_long(family, letter, flags, mode):
             assert np.array_equal(x, want[name]), f"{name}, {long} = {LONG}, by {layout}"
 
 
+# ---------------------------------------------------------------- values that are gone when they are needed (section 6)
+
+
+@pytest.mark.parametrize(("family", "letter", "flags"), each_case("dz"))
+def test_overwritten_later(family, letter, flags):
+    """Recorded calls clear all that the call has read but not written: the adjoint has what was saved."""
+    step, memory = small(family, letter, flags, **dict(zip(names(family, "scalars"), (-1.5, 0.5), strict=False)))
+    if RETURNING.fullmatch(step["call"]):
+        return  # test_returned.py
+    shadow = {name: dyadic(letter, x.size, 9) for name, x in memory.items()}
+    inputs = [key.upper() for key in names(family, "operands") if key not in outputs(family)]
+    seeds = {name: 0 * x if name in inputs else x for name, x in shadow.items()}
+    want = Traced(step, extended(memory)).pull(extended(seeds))
+    where, zeros = place(memory), np.zeros(64, DTYPE[letter])
+    with Tape() as tape:
+        tape.const(zeros)
+        for name, x in memory.items():
+            tape.duplicated(x, shadow[name], name=name)
+        next(r for r in ROADS if r.can(step)).call(step, where)
+        for name in inputs:
+            clear = {"call": letter + "copy", "n": memory[name].size, "x": "ZEROS", "incx": 1, "y": name, "incy": 1}
+            ROADS[0].call(clear, place({**memory, "ZEROS": zeros}))
+    tape.reverse()
+    for name, x in shadow.items():
+        assert np.array_equal(x, want[name]), name
+
+
 # ---------------------------------------------------------------- one memory for two operands (section 5)
 
 

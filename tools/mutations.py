@@ -47,6 +47,7 @@ MUTATIONS = [
         ("tangent: no dalpha term", "if (u.terms && s->scalar_shadow[ALPHA]) {", "if (0) {"),
         ("tangent: dalpha of syrk twice", "square ? (bl_matrix){NULL, 0} : b, beta", "b, beta"),
         ("diagonal: a unit one is lower", "(uplo == 'U' ? x.ld : 1) * size", "(uplo == 'U' ? 1 : 1) * size"),
+        blas="jacobian and (zgemm or zsyrk or dtrmm)",
     ),
     *_of(
         "access_level3.h",
@@ -190,6 +191,7 @@ MUTATIONS = [
         ("packing: one number for many", "p.ld = ld < 0 ? -1 : ld > 0;", "p.ld = ld < 0 ? -1 : 1;"),
         ("packing: descending columns", "stride = ld < 0 ? -ld : ld;", "stride = ld;"),
         ("site: freed workspace not told", "bl_layers_forget(below, t->work, t->work + t->work_size);", ";"),
+        blas="overwritten_later",
     ),
     # what a call touches (1, 5, 7, 8)
     *_of(
