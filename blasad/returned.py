@@ -46,6 +46,10 @@ class Returned:
             tape = self._tape()
             if tape is None:
                 raise TapeError("the tape of this number is gone")
+            owner = tape._returned.setdefault(self._index, self)  # the tape keeps what the core knows by its address
+            if owner is not self:
+                self._shadows = owner.shadows
+                return self._shadows
             shadows = tuple(np.zeros(1, self._dtype) for _ in range(self._count))
             addresses = [ffi.cast("void *", x.ctypes.data) for x in shadows]
             check(lib.blasad_returned_shadow(tape._open, self._index, addresses))

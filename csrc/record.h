@@ -103,6 +103,7 @@ typedef struct bl_extra {
 /* Shadows that are the user's own, of the number that call `index` returned; as many as a batch has. */
 typedef struct bl_seed {
     size_t index;
+    int64_t bytes; /* of one */
     void **shadow;
 } bl_seed;
 

@@ -59,6 +59,10 @@ BL_EXPORT int blasad_returned_shadow(blasad_tape *t, size_t index, void *const *
                        "what it is computed from (Duplicated)",
                        index, bl_routine_name(r->routine, r->type));
     const int result = result_of(r);
+    for (size_t k = 0; k < n; k++) { /* to outer tapes it is new memory, whatever it was before */
+        char *at = shadow[k];
+        bl_layers_forget(bl_thread_state.top, at, at + bl_element_size(number.type));
+    }
     if (t->mode == BLASAD_FORWARD) {
         if (!r->in_cell)
             return bl_fail(BLASAD_TAPE,
@@ -74,7 +78,6 @@ BL_EXPORT int blasad_returned_shadow(blasad_tape *t, size_t index, void *const *
                      (bl_matrix){shadow[k], 1});
         if (spliced)
             bl_unsplice();
-        return BLASAD_OK;
     }
     const size_t at = place_of(t, index);
     void **copy = malloc(n * sizeof *copy);
@@ -89,7 +92,7 @@ BL_EXPORT int blasad_returned_shadow(blasad_tape *t, size_t index, void *const *
         memmove(&t->seed[at + 1], &t->seed[at], (t->seeds - at) * sizeof *t->seed);
         t->seeds++;
     }
-    t->seed[at] = (bl_seed){index, copy};
+    t->seed[at] = (bl_seed){index, bl_element_size(number.type), copy};
     return BLASAD_OK;
 }
 
@@ -117,9 +120,36 @@ static bool same_operands(const blasad_tape *t, const bl_record *a, const bl_rec
     return same;
 }
 
+/* Does a call between two others write what they read? Whatever else is recorded there is taken to. */
+static bool written_between(const blasad_tape *t, const bl_record *a, size_t first, size_t last)
+{
+    const bl_routine_spec *s = bl_routine_table[a->routine];
+    bl_call reads, writes;
+    bl_unpack(t, a, &reads);
+    for (size_t i = first + 1; i < last; i++) {
+        const bl_record *r = bl_record_at(t, i);
+        if (r->routine == BL_OPERATION)
+            return true;
+        const bl_routine_spec *other = bl_routine_table[r->routine];
+        bl_unpack(t, r, &writes);
+        for (int o = 0; o < other->n_operands; o++) {
+            if (!(r->write >> o & 1) || o == other->result)
+                continue;
+            const bl_view out = bl_operand_view(&writes, o);
+            for (int k = 0; k < s->n_operands; k++) {
+                const bl_view in = bl_operand_view(&reads, k);
+                if (k != s->result && bl_views_overlap(&out, &in))
+                    return true;
+            }
+        }
+    }
+    return false;
+}
+
 BL_EXPORT int blasad_returned_find(const blasad_tape *t, double re, double im, size_t *index)
 {
     const bl_record *found = NULL;
+    size_t before = 0; /* the first of those that are the same */
     bool inactive = false;
     for (size_t i = t->count; i-- > 0;) {
         const bl_record *r = bl_record_at(t, i);
@@ -130,11 +160,14 @@ BL_EXPORT int blasad_returned_find(const blasad_tape *t, double re, double im, s
             inactive = true;
         } else if (!found) {
             found = r;
-            *index = i;
-        } else if (!same_operands(t, found, r)) {
+            *index = before = i;
+        } else if (same_operands(t, found, r) && !written_between(t, r, i, before)) {
+            before = i;
+        } else {
             return bl_fail(BLASAD_TAPE,
-                           "f returned %.17g, and so did calls %zu (%s) and %zu (%s) on different operands: which one "
-                           "is meant? Record with a Tape and seed tape.returned(index).shadow",
+                           "f returned %.17g, and so did calls %zu (%s) and %zu (%s) on different operands, or on "
+                           "operands written "
+                           "in between: which one is meant? Record with a Tape and seed tape.returned(index).shadow",
                            re, i, bl_routine_name(r->routine, r->type), *index,
                            bl_routine_name(found->routine, found->type));
         }

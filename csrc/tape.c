@@ -291,6 +291,11 @@ static void forget_values(const blasad_tape *t)
     }
     if (below && t->work)
         bl_layers_forget(below, t->work, t->work + t->work_size);
+    for (size_t i = 0; below && i < t->seeds; i++)
+        for (int k = 0; k < bl_batch(t); k++) {
+            char *at = t->seed[i].shadow[k];
+            bl_layers_forget(below, at, at + t->seed[i].bytes);
+        }
     for (size_t i = 0; below && i < t->regions.count; i++) {
         const bl_region *r = t->regions.region[i];
         if (r->mirror)

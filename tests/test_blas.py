@@ -8,7 +8,7 @@ import itertools
 
 import numpy as np
 import pytest
-from blas_trials import SOLVES, elements_of, flag_choices, names, outputs, plain, shapes, trials
+from blas_trials import SOLVES, elements_of, flag_choices, names, outputs, plain, shapes, solvable, trials
 from memory_guard import bits
 from oracles import Linear, Memory, Step, extended, gather
 from roads import DTYPE, LEVEL1, RETURNING, ROADS, place, scalar_letter
@@ -51,14 +51,6 @@ def dyadic(letter: str, count: int, seed: int) -> np.ndarray:
     """Numbers with which BLAS computes without rounding, whatever the order of its sums."""
     x = np.random.default_rng(seed).integers(-4, 5, count * (2 if letter in "cz" else 1)) / 2
     return (x.view(complex) if letter in "cz" else x).astype(DTYPE[letter])
-
-
-def solvable(step: Step, memory: Memory) -> None:
-    """Makes a solve exact: powers of two on the diagonal, and beside it a matrix whose square is 0."""
-    at = elements_of(step, "a", shapes(step)["a"])
-    i, j = np.indices(at.shape)
-    memory["A"][at[(i % 2 == 0) | (j % 2 == 1)]] = 0
-    memory["A"][at.diagonal()] = np.resize([1, -2, 0.5], len(at))
 
 
 def units(x: np.ndarray) -> list[complex]:

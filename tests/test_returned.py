@@ -107,6 +107,38 @@ def test_ambiguous_results():
     autodiff(Reverse, lambda x, y: max(dot(x, y) for _ in range(3)), Active, Duplicated(x, 0 * dx), Const(y))
 
 
+def test_equal_results_of_other_content():
+    """The same call on the same memory, which a recorded call changed in between into equal numbers."""
+    x, y = np.array([1.0, 2.0]), np.array([3.0, 1.0])
+    dx, c = np.zeros(2), np.array([1.0, 2.0])
+
+    def f(x: np.ndarray, y: np.ndarray) -> float:
+        r = dot(x, y)
+        ROAD.call({"call": "dcopy", "n": 2, "x": "c", "incx": 1, "y": "x", "incy": 1}, place({"c": c, "x": x}))
+        dot(x, y)
+        return r
+
+    with pytest.raises(blasad.TapeError, match="written in between"):
+        autodiff(Reverse, f, Active, Duplicated(x, dx), Const(y), undeclared="constant")
+
+
+def test_number_taken_while_recording():
+    """It keeps no memory of its own that could go before the tape does."""
+    x, y = vector(1), vector(2)
+    dx = np.zeros(N)
+    with Tape() as tape:
+        tape.duplicated(x, dx)
+        tape.const(y)
+        dot(x, y)
+        number = tape.returned(0)
+    number.shadow[0] = 1
+    del number
+    more = [np.full(1, 7.0) for _ in range(64)]
+    assert tape.returned(0).shadow[0] == 1
+    tape.reverse()
+    assert np.array_equal(dx, y), more[0]
+
+
 def test_results_that_nothing_returned():
     x, y = vector(1), vector(2)
     dx = np.zeros(N)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from blas_trials import flag_choices, names, plain
+from blas_trials import SOLVES, flag_choices, names, plain, solvable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_guard import Pen, bits, spoil
@@ -432,6 +432,8 @@ def test_every_name_records(name):
     memory = {n: pen.copy(dyadic(letter, 4, i)) for i, n in enumerate(o.upper() for o in names(family, "operands"))}
     if "DOT" in memory:
         memory["DOT"] = pen.copy(dyadic(number_letter(routine), 4, 9))
+    if family in SOLVES:
+        solvable(step, memory)
     shadow = {n: pen.copy(x) for n, x in memory.items()}
     traced = Traced(step, extended(memory))
     want = traced.pull(extended(shadow))

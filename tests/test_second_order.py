@@ -6,10 +6,10 @@ whatever the step.
 
 import numpy as np
 import pytest
-from blas_trials import SOLVES, names
+from blas_trials import SOLVES, names, solvable
 from oracles import NODES, Memory, Step, extended
 from roads import DTYPE, LEVEL1, RETURNING, ROADS, place, scalar_letter
-from test_blas import dyadic, each_case, small, solvable
+from test_blas import dyadic, each_case, small
 from tracing import Traced
 
 import blasad
