@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tarfile
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -205,8 +204,7 @@ def wheel(session: nox.Session) -> None:
     # so that there is but one blasad to import.
     unpacked = DEV / "unpacked"
     shutil.rmtree(unpacked, ignore_errors=True)
-    with tarfile.open(sdist) as archive:
-        archive.extractall(unpacked, filter="data")
+    shutil.unpack_archive(sdist, unpacked)
     (tree,) = unpacked.iterdir()
     shutil.rmtree(tree / "blasad")
 
