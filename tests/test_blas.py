@@ -175,12 +175,13 @@ def test_long(family, letter, flags, mode):
 # ---------------------------------------------------------------- values that are gone when they are needed (section 6)
 
 
-@pytest.mark.parametrize(("family", "letter", "flags"), each_case("dz"))
+@pytest.mark.parametrize(
+    ("family", "letter", "flags"),
+    [c for c in each_case("dz") if not RETURNING.fullmatch(c.values[1] + c.values[0])],  # those: test_returned.py
+)
 def test_overwritten_later(family, letter, flags):
     """Recorded calls clear all that the call has read but not written: the adjoint has what was saved."""
     step, memory = small(family, letter, flags, **dict(zip(names(family, "scalars"), (-1.5, 0.5), strict=False)))
-    if RETURNING.fullmatch(step["call"]):
-        return  # test_returned.py
     shadow = {name: dyadic(letter, x.size, 9) for name, x in memory.items()}
     inputs = [key.upper() for key in names(family, "operands") if key not in outputs(family)]
     seeds = {name: 0 * x if name in inputs else x for name, x in shadow.items()}
