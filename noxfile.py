@@ -164,6 +164,9 @@ def sanitize(session: nox.Session) -> None:
             "PYTHONPATH": str(build / "site"),
         }
         session.run("python", "-P", str(ROOT / "tools" / "campaign.py"), "--programs", "1500", env=env)
+        session.run(
+            *("python", "-P", str(ROOT / "tools" / "campaign.py"), "--routines", "all", "--programs", "300"), env=env
+        )
 
 
 def scipys_blas(session: nox.Session) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from random import Random
 
 import numpy as np
+from campaign_anatomy import DIMS, anatomy, flag_choices, has_layout, in_order, stores
 from campaign_program import (
     DECLARED,
     LETTERS,
@@ -26,7 +27,9 @@ from campaign_program import (
     starts,
     width,
 )
-from roads import CBLAS, ROADS
+from oracles import ARGUMENTS
+from roads import CBLAS, OPERANDS, ROADS, SCALARS, scalar_letter
+from table import families
 
 HARMLESS = ("undone", "dead value", "padding", "never touched", "forget", "assigned", "part of a copy", "small copy")
 HARMFUL = ("memset", "scaled in place", "one element", "refill", "copy", "transposed copy", "after the end", "scalar")
@@ -43,12 +46,14 @@ PLAIN = (
 
 
 class Draw:
-    """One program from one number. `declared`: only with what each single annotation or no annotation covers, all
-    active results in annotated memory, and without announcements and copies."""
+    """One program from one number. `routines`: "gemm" or "all". `declared`: only with what each single annotation or no
+    annotation covers, all active results in annotated memory, and without announcements and copies."""
 
-    def __init__(self, seed: int, declared: bool = False) -> None:
+    def __init__(self, seed: int, routines: str = "gemm", declared: bool = False) -> None:
         self.rng = r = Random(seed)
-        self.declared, self.letter = declared, r.choice(LETTERS)
+        self.declared, self.letter = declared, r.choice(LETTERS if routines == "gemm" else "dsczzc")
+        self.others = [f for f, types in sorted(families().items()) if routines == "all" and self.letter in types]
+        self.others = [f for f in self.others if f != "gemm" and stores(f, self.letter)]
         self.w, self.start = width(self.letter), starts(self.letter)
         named = layouts(self.letter)
         layout = r.choice([n for n in named if not declared or n in DECLARED])
@@ -84,12 +89,16 @@ class Draw:
 
     # ---- calls
 
-    def place(self, name: str, rows: int, cols: int, item: int) -> Place | None:
+    def place(
+        self, name: str, rows: int, cols: int, item: int, vector: bool = False, packed: bool = False
+    ) -> Place | None:
         """Somewhere in a buffer."""
         r, size = self.rng, SIZE[name] * (self.w // item)
         tall = ROWS * (self.w // item)
         natural = name in "PU" and rows <= tall and r.random() < 0.7
         ld = tall if natural else max(1, rows) + r.choice((0, 0, 1, 2))
+        if vector or packed:
+            ld = 1 if packed else r.choice((1, 1, 1, 2, 3))
         span = ld * (cols - 1) + rows if rows and cols else 0
         if span > size:
             return None
@@ -122,6 +131,8 @@ class Draw:
     def call(self, given: Place | None = None, update: bool = False) -> bool:
         """Appends a call, and sometimes one that reads what it left. One that reads the matrix `given`, or updates it if
         it may. False if none was found."""
+        if self.others and not given and self.rng.random() < 0.8:
+            return self.other_call()
         r = self.rng
         letter = {"z": "d", "c": "s"}[self.letter] if self.w == 2 and not given and r.random() < 0.05 else self.letter
         item = width(letter)
@@ -141,34 +152,21 @@ class Draw:
                     m, k = (rows, cols) if ta == "N" else (cols, rows)
                 else:
                     k, n = (rows, cols) if tb == "N" else (cols, rows)
-            if self.declared:
-                outputs, inputs = ("PPQs", "PPQsKU") if active else ("KUPQ", "KU")
-            else:
-                outputs, inputs = ("PPPQUUUWs", "PPPQQsKUUUW") if active else ("KUUWPQ", "KKUW")
-            shape = Call(letter, row_major, ta, tb, m, n, k, 1, 0, 1, 0, 1, 0, 0, 1, road).places()
-            found = {}
-            for key, p in shape.items():
-                name = r.choice(outputs if key == "c" else inputs)
-                found[key] = given if key == role else self.place(name, p.rows, p.cols, item)
-            if None in found.values():
+            sizes = {"transa": ta, "transb": tb, "m": m, "n": n, "k": k}
+            found = self.operands("gemm", letter, row_major, sizes, active, {role: given} if given else {})
+            if not found:
                 continue
             cells = {key: set(p.cells()) for key, p in found.items()}
             overlaps = bool(cells["c"] & (cells["a"] | cells["b"]))
             if overlaps and r.random() < (0.9 if self.declared else 0.97):
                 continue
-            if not active and (cells["a"] | cells["b"] | cells["c"]) & self.live and not given and r.random() < 0.9:
-                continue
-            if active and cells["c"] & self.const and r.random() < 0.97:
-                continue
-            if self.declared and any(self.dup & c and c - self.dup for c in cells.values()):
+            if not self.suits(cells, ("c",), active, bool(given)):
                 continue
             alpha = self.scalar(cells["c"], letter, cblas, active, (1, 0.3, -0.7, 1, 0.3, -0.7, 0))
             beta = self.scalar(cells["c"], letter, cblas, active, (1, -0.6) if role == "c" else (0, 0, 0, 1, -0.6, 0.5))
             if overlaps and any(isinstance(x, str) for x in (alpha, beta)):
                 continue
-            a, b, c = (found[key] for key in "abc")
-            call = Call(letter, row_major, ta, tb, m, n, k, alpha, a.base, a.ld, b.base, b.ld, beta, c.base, c.ld, road)
-            self.steps.append(call)
+            self.append("gemm", letter, row_major, road, sizes | {"alpha": alpha, "beta": beta}, found)
             scalars = {int(x[1:]) for x in (alpha, beta) if isinstance(x, str)}
             if (cells["a"] | cells["b"] | scalars | (cells["c"] if beta != 0 else set())) & (self.dup | self.live):
                 self.live |= cells["c"] - self.dup - self.const
@@ -181,6 +179,92 @@ class Draw:
                     self.call(found["c"], update=True)
             return True
         return False
+
+    def other_call(self) -> bool:
+        """Of any routine but gemm."""
+        r, letter = self.rng, self.letter
+        for _ in range(60):
+            family, active = r.choice(self.others), r.random() < 0.8
+            arguments = ARGUMENTS[family].split()
+            sizes = dict(r.choice(flag_choices(family, letter)))
+            for dim in (a for a in arguments if a in DIMS):
+                band = dim in ("kl", "ku") or (dim == "k" and "lda" in arguments and family[1:] in ("bmv", "bsv"))
+                sizes[dim] = r.choice((0, 1, 1, 2, 4)) if band else r.choices((1, 2, 3, 4, 0), (4, 6, 5, 2, 0.5))[0]
+            names = set(arguments)
+            roads = [i for i, road in enumerate(ROADS) if road in CBLAS or family not in ("dotu", "dotc")]
+            road = r.choice(roads)
+            cblas = ROADS[road] in CBLAS
+            row_major = cblas and has_layout(family, letter) and r.random() < 0.5
+            found = self.operands(family, letter, row_major, sizes, active, {})
+            if not found:
+                continue
+            outputs = anatomy(family, letter, row_major, in_order(family, sizes)).outputs
+            cells = {key: set(p.cells()) for key, p in found.items()}
+            written = set().union(*(cells[key] for key in outputs))
+            rest = [cells[key] for key in cells if key not in outputs]
+            overlaps = len(written) < sum(len(cells[key]) for key in outputs) or any(written & x for x in rest)
+            if overlaps and (not has_layout(family, letter) or r.random() < 0.97):
+                continue
+            if not self.suits(cells, outputs, active, False):
+                continue
+            usual = {"alpha": (1, 0.3, -0.7, 0.5, 0), "beta": (0, 0, 1, -0.6, 0.5)}
+            for key in SCALARS:
+                if key in names:
+                    kind = scalar_letter(letter + family, key)
+                    sizes[key] = self.scalar(written, kind, cblas, active, usual[key])
+            self.append(family, letter, row_major, road, sizes, found)
+            scalars = {int(x[1:]) for key in SCALARS if isinstance(x := sizes.get(key), str)}
+            if set().union(scalars, *cells.values()) & (self.dup | self.live):
+                self.live |= written - self.dup - self.const
+                self.outputs += [found[key] for key in outputs if not found[key].without]
+            else:
+                self.live -= written
+            return True
+        return False
+
+    def operands(
+        self, family: str, letter: str, row_major: bool, sizes: dict, active: bool, given: dict[str, Place]
+    ) -> dict[str, Place] | None:
+        """Places for all of them, if there are."""
+        r = self.rng
+        if self.declared:
+            to, of = ("PPQs", "PPQsKU") if active else ("KUPQ", "KU")
+        else:
+            to, of = ("PPPQUUUWs", "PPPQQsKUUUW") if active else ("KUUWPQ", "KKUW")
+        shape = anatomy(family, letter, row_major, in_order(family, sizes))
+        found: dict[str, Place] = {}
+        for key, part in shape.operands.items():
+            name = r.choice(to if key in shape.outputs else of)
+            place = given.get(key) or self.place(name, part.rows, part.cols, width(letter), key in "xy", key == "ap")
+            if place is None:
+                return None
+            found[key] = replace(place, without=part.without)
+        return found
+
+    def suits(self, cells: dict[str, set[int]], outputs: tuple[str, ...], active: bool, given: bool) -> bool:
+        """What would mostly be an error is drawn rarely."""
+        r = self.rng
+        if not active and set().union(*cells.values()) & self.live and not given and r.random() < 0.9:
+            return False
+        if active and any(cells[key] & self.const for key in outputs) and r.random() < 0.97:
+            return False
+        return not (self.declared and any(self.dup & c and c - self.dup for c in cells.values()))
+
+    def append(
+        self, family: str, letter: str, row_major: bool, road: int, given: dict, found: dict[str, Place]
+    ) -> None:
+        args = []
+        for key in ARGUMENTS[family].split():
+            if key in OPERANDS:
+                value = found[key].base
+            elif key.startswith("ld"):
+                value = found[key[2:]].ld
+            elif key.startswith("inc"):
+                value = found[key[3:]].ld * self.rng.choice((1, 1, -1))
+            else:
+                value = given[key]
+            args.append((key, value))
+        self.steps.append(Call(family, letter, row_major, road, tuple(args)))
 
     # ---- unseen code
 
@@ -272,8 +356,9 @@ class Draw:
         ones = [p for p in self.outputs if p.rows == p.cols == 1]
         at = r.choice(ones).base if ones and r.random() < 0.7 else self.start[r.choice("PU")]
         assert isinstance(last, Call)
-        if last.letter == self.letter and not isinstance(last.alpha, str):
-            self.steps[-1] = replace(last, alpha=f"={at}")
+        alpha = last.scalars.get("alpha")
+        if last.letter == self.letter and alpha is not None and last.scalar_width("alpha") == self.w:
+            self.steps[-1] = last if isinstance(alpha, str) else last.but(alpha=f"={at}")
 
     def copy(self, kind: str) -> None:
         """Of what an active call wrote, or of an annotated buffer, to scratch that a call then reads."""
@@ -324,11 +409,11 @@ class Draw:
             return
         at = r.randrange(len(self.steps) + 1)
         if kind == "dead value":
-            clearing = [(i, s) for i, s in calls if s.beta == 0]
+            clearing = [(i, s) for i, s in calls if s.scalars.get("beta") == 0]
             if not clearing:
                 return
             at, s = r.choice(clearing)
-            cells = s.places()["c"].cells()
+            cells = list(s.places().values())[-1].cells()
         elif kind == "padding":
             _, s = r.choice(calls)
             p = r.choice(list(s.places().values()))
@@ -371,8 +456,8 @@ class Draw:
         return self.program
 
 
-def draw(seed: int, declared: bool = False) -> Program:
-    return Draw(seed, declared).draw()
+def draw(seed: int, routines: str = "gemm", declared: bool = False) -> Program:
+    return Draw(seed, routines, declared).draw()
 
 
 def shrink(program: Program, fails: Callable[[Program], bool]) -> Program:

@@ -9,10 +9,11 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from campaign_calls import sane
 from campaign_draw import draw, shrink
 from campaign_oracle import Oracle
 from campaign_program import ARENA, SIZE, Annotation, Announced, Call, End, Program, Write, starts, width
-from roads import DTYPE, ROADS
+from roads import DTYPE, ROADS, scalar_letter
 
 import blasad
 from blasad import Forward, Reverse, Tape
@@ -120,21 +121,17 @@ class Run:
     def where(self, value: object) -> int:
         return self.base + self.step * int(value[1:] if isinstance(value, str) else value)  # type: ignore[call-overload]
 
-    def number(self, letter: str, x: complex | str) -> object:
-        """As `Road` wants it."""
+    def number(self, c: Call, key: str, x: complex | str) -> object:
+        """A scalar as `Road` wants it."""
         if not isinstance(x, str) or x[0] == "@":
             return x
-        cell = int(x[1:])
-        pair = self.arena[cell : cell + width(letter)]
-        return pair.view(DTYPE[letter])[0].item()
+        cell, letter = int(x[1:]), scalar_letter(c.letter + c.family, key)
+        return self.arena[cell : cell + width(letter)].view(DTYPE[letter])[0].item()
 
     def call(self, c: Call) -> None:
-        step: dict[str, object] = {"call": f"{c.letter}gemm"}
-        if c.row_major:
-            step["layout"] = "row"
-        step |= {"transa": c.ta, "transb": c.tb, "m": c.m, "n": c.n, "k": c.k, "alpha": self.number(c.letter, c.alpha)}
-        step |= {"a": c.a, "lda": c.lda, "b": c.b, "ldb": c.ldb, "beta": self.number(c.letter, c.beta)}
-        step |= {"c": c.c, "ldc": c.ldc}
+        step: dict[str, object] = {"call": c.routine} | ({"layout": "row"} if c.row_major else {})
+        for key, value in c.args:
+            step[key] = self.number(c, key, value) if key in c.scalars else value
         ROADS[c.road].call(step, self.where)
 
     def write(self, s: Write) -> None:
@@ -187,7 +184,7 @@ class Run:
         for s in steps:
             if self.waiting and not isinstance(s, Write):
                 self.annotate(s.cells() if isinstance(s, Call) else set(s.array.cells()))
-            if isinstance(s, Call):
+            if isinstance(s, Call) and sane(s, self.arena):
                 self.oracle.before(s)
                 self.call(s)
                 if wrong := self.oracle.after(s):
@@ -300,8 +297,8 @@ class Run:
         found = self.tape.assumptions
         number = list(range(len(self.tape)))
         if len(number) != self.oracle.calls:  # announcements and copies are entries of the tape, too
-            gemms = [c.index for c in self.tape if c.routine.endswith("gemm")]
-            number = [gemms.index(i) if i in gemms else -1 for i in number]
+            calls = [c.index for c in self.tape if c.caller]
+            number = [calls.index(i) if i in calls else -1 for i in number]
         return {(number[a.call.index], a.operand.name) if a.call else (None, a.text.split(" ")[0]) for a in found}
 
     def compare(self, seeds: np.ndarray) -> None:
@@ -355,6 +352,7 @@ class Tally:
         self.last = 0  # the number of the last program
         self.outcomes: Counter[str] = Counter()
         self.occurrences: Counter[str] = Counter()
+        self.routines: Counter[str] = Counter()
         self.by_kind: dict[str, Counter[str]] = {}
         self.failures: list[tuple[int, str, str]] = []
 
@@ -364,7 +362,9 @@ class Tally:
         self.compared += v.compared
         self.assumed += v.assumed
         self.saved += v.saved
-        self.calls += sum(isinstance(s, Call) for s in v.program.steps)
+        called = [s.family for s in v.program.steps if isinstance(s, Call)]
+        self.calls += len(called)
+        self.routines.update(called)
         kinds = [*v.program.kinds(), *v.events]
         self.occurrences.update(kinds)
         for kind in set(kinds) or {"none"}:
@@ -379,6 +379,7 @@ class Tally:
         for name in ("programs", "compared", "assumed", "saved", "calls"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.outcomes.update(other.outcomes)
+        self.routines.update(other.routines)
         self.occurrences.update(other.occurrences)
         for kind, counts in other.by_kind.items():
             self.by_kind.setdefault(kind, Counter()).update(counts)

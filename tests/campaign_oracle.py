@@ -5,185 +5,20 @@ cells are Python integers. The derivative is the Jacobian of the cells now by th
 a direction: what a call does to it is the product rule, `reverse()` is its transpose.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from types import ModuleType
 
+import campaign_calls
+import campaign_gemm
 import numpy as np
-from campaign_program import Annotation, Announced, Call, Place, Program, Write, width
-
-Bits = int
-
-
-def bits_of(cells: Iterable[int]) -> Bits:
-    out = 0
-    for c in cells:
-        out |= 1 << c
-    return out
+from campaign_anatomy import anatomy
+from campaign_cells import Bits, Derivative, Footprint, bits_of, bits_where, cells_of, flags_of
+from campaign_program import Annotation, Announced, Call, Program, Write, width
 
 
-def bits_where(marked: np.ndarray) -> Bits:
-    return int.from_bytes(np.packbits(marked, bitorder="little").tobytes(), "little")
-
-
-def flags_of(bits: Bits, count: int) -> np.ndarray:
-    packed = np.frombuffer(bits.to_bytes(-(-count // 8), "little"), np.uint8)
-    return np.unpackbits(packed, count=count, bitorder="little").view(bool)
-
-
-def cells_of(bits: Bits) -> list[int]:
-    return [i for i in range(bits.bit_length()) if bits >> i & 1]
-
-
-def op(flag: str, x: np.ndarray) -> np.ndarray:
-    """Of a matrix, or of one a direction."""
-    return x if flag == "N" else x.swapaxes(-1, -2) if flag == "T" else x.conj().swapaxes(-1, -2)
-
-
-@dataclass
-class Footprint:
-    """What a call accesses and needs (sections 1, 4 and 6; `oracles.Access` on cells)."""
-
-    at: dict[str, np.ndarray]  # first cells, in the shape of the operand
-    bits: dict[str, Bits]
-    alpha: complex
-    beta: complex
-    scalars: dict[str, Bits]  # the active ones
-    reads: dict[str, Bits]
-    writes: Bits
-    result: Bits  # whose derivative changes
-    active: bool
-    needs: Bits
-
-    @property
-    def read(self) -> Bits:
-        out = 0
-        for b in (*self.reads.values(), *self.scalars.values()):
-            out |= b
-        return out
-
-    @property
-    def touches(self) -> Bits:
-        return self.read | self.result
-
-
-def index(p: Place, row_major: bool) -> np.ndarray:
-    down, right = (p.ld, 1) if row_major else (1, p.ld)
-    rows, cols = (p.cols, p.rows) if row_major else (p.rows, p.cols)
-    return p.base + p.item * (down * np.arange(rows)[:, None] + right * np.arange(cols))
-
-
-def reads_scalar(call: Call, key: str) -> bool:
-    """Whatever its value is."""
-    return call.m > 0 and call.n > 0 and (key == "beta" or call.k > 0)
-
-
-def footprint(call: Call, memory: np.ndarray, active_cells: Bits) -> Footprint:
-    w = width(call.letter)
-    at = {key: index(p, call.row_major) for key, p in call.places().items()}
-    bits = {}
-    for key, cells in at.items():
-        one = bits_of(cells.ravel().tolist())
-        bits[key] = one | one << 1 if w == 2 else one
-    value: dict[str, complex] = {}
-    scalars = {}
-    some = call.m > 0 and call.n > 0
-    for key in ("alpha", "beta"):
-        given = getattr(call, key)
-        value[key] = given
-        if isinstance(given, str):
-            cell = int(given[1:])
-            value[key] = complex(*memory[cell : cell + w].tolist()) if w == 2 else float(memory[cell])
-            if given[0] == "@":
-                at[key] = np.array([[cell]])
-                bits[key] = ((1 << w) - 1) << cell
-                if bits[key] & active_cells and reads_scalar(call, key):
-                    scalars[key] = bits[key]
-        elif call.letter in "sc":
-            value[key] = complex(np.complex64(given)) if w == 2 else float(np.float32(given))
-    alpha, beta = value["alpha"], value["beta"]
-    product = some and call.k > 0 and (alpha != 0 or "alpha" in scalars)
-    early = not some or ((call.k == 0 or alpha == 0) and beta == 1)
-    reads = {key: bits[key] for key in "ab"} if product else {}
-    if (not early and beta != 0) or "beta" in scalars or (scalars and beta != 0):
-        reads["c"] = bits["c"]
-    with_shadow = {key for key, b in reads.items() if b & active_cells}
-    needs = 0
-    for key, other in ("ab", "ba"):
-        if product and ("alpha" in scalars or (alpha != 0 and other in with_shadow)):
-            needs |= bits[key]
-    if "beta" in scalars:
-        needs |= bits["c"]
-    return Footprint(
-        at,
-        bits,
-        alpha,
-        beta,
-        scalars,
-        reads,
-        writes=0 if early else bits["c"],
-        result=bits["c"] if not early or scalars else 0,
-        active=bool(with_shadow or scalars),
-        needs=needs,
-    )
-
-
-class Derivative:
-    """The Jacobian of all cells by the annotated ones, and a bound of the moduli that its entries are summed from."""
-
-    def __init__(self, cells: int, annotated: list[int]) -> None:
-        self.by = np.zeros((len(annotated), cells))
-        self.by[np.arange(len(annotated)), annotated] = 1
-        self.bound = np.zeros(cells)
-        self.bound[annotated] = 1
-
-    def cut(self, cells: list[int] | np.ndarray) -> None:
-        self.by[:, cells] = 0
-        self.bound[cells] = 0
-
-    def call(self, call: Call, f: Footprint, memory: np.ndarray) -> None:
-        w = width(call.letter)
-
-        def value(key: str) -> np.ndarray:
-            at = f.at[key]
-            return memory[at] + 1j * memory[at + 1] if w == 2 else memory[at]
-
-        def change(key: str) -> np.ndarray:
-            at = f.at[key]
-            return self.by[:, at] + 1j * self.by[:, at + 1] if w == 2 else self.by[:, at]
-
-        def size(key: str) -> np.ndarray:
-            at = f.at[key]
-            return self.bound[at] + self.bound[at + 1] if w == 2 else self.bound[at]
-
-        out: Any = 0
-        bound: Any = 0
-        if "a" in f.reads and call.k > 0:
-            a, b = op(call.ta, value("a")), op(call.tb, value("b"))
-            large_a, large_b = (np.abs(x.real) + np.abs(x.imag) for x in (a, b))
-            if f.alpha != 0:
-                out = f.alpha * (op(call.ta, change("a")) @ b + a @ op(call.tb, change("b")))
-                bound = abs(f.alpha) * (_flip(call.ta, size("a")) @ large_b + large_a @ _flip(call.tb, size("b")))
-            if "alpha" in f.scalars:
-                out = out + change("alpha") * (a @ b)
-                bound = bound + size("alpha") * (large_a @ large_b)
-        if f.beta != 0:
-            out = out + f.beta * change("c")
-            bound = bound + abs(f.beta) * size("c")
-        if "beta" in f.scalars:
-            c = value("c")
-            out = out + change("beta") * c
-            bound = bound + size("beta") * (np.abs(c.real) + np.abs(c.imag))
-        at = f.at["c"]
-        self.by[:, at] = np.real(out)
-        self.bound[at] = bound
-        if w == 2:
-            self.by[:, at + 1] = np.imag(out)
-            self.bound[at + 1] = bound
-
-
-def _flip(flag: str, x: np.ndarray) -> np.ndarray:
-    return x if flag == "N" else x.T
+def way(call: Call) -> ModuleType:
+    """To what it does: `footprint`, `push` and `wanted`."""
+    return campaign_gemm if call.family == "gemm" else campaign_calls
 
 
 def both_orders(x: np.ndarray) -> tuple[bytes, bytes]:
@@ -301,16 +136,19 @@ class Oracle:
     # ---- a call
 
     def before(self, call: Call) -> Footprint:
-        self.f = f = footprint(call, self.memory, self.dup | self.live)
+        self.f = f = way(call).footprint(call, self.memory, self.dup | self.live)
         self.old = self.words.copy()
         if self.expected:
             return f
         f = self.f = self.assume(call, f)
-        inputs = f.reads.get("a", 0) | f.reads.get("b", 0)
-        if f.result & inputs and f.touches & (self.dup | self.live):
-            self.fail("the output overlaps an input", "AliasError")
-        for key in ("alpha", "beta"):
-            overlap = f.bits.get(key, 0) & f.result if reads_scalar(call, key) else 0
+        for out, own in f.results.items():
+            others = [key for key in f.reads.keys() | f.results.keys() if key != out]
+            if any(own & (f.reads.get(key, 0) | f.results.get(key, 0)) for key in others) and f.touches & (
+                self.dup | self.live
+            ):
+                self.fail("the output overlaps an input", "AliasError")
+        for key in call.scalars:
+            overlap = f.bits.get(key, 0) & f.result if key in self.counts(call) else 0
             if overlap and f.touches & (self.dup | self.live):
                 if f.bits[key] & (self.declared | self.live):
                     self.fail(f"the output overlaps {key}", "AliasError")
@@ -325,7 +163,7 @@ class Oracle:
         if self.saves:
             self.keep(f)
         if f.active:
-            self.derivative.call(call, f, self.memory)
+            way(call).push(call, f, self.memory, self.derivative)
         elif f.writes:
             self.derivative.cut(cells_of(f.writes))
         return f
@@ -337,7 +175,7 @@ class Oracle:
         while key := next(at, None):
             own = f.reads[key]
             if (unknown := self.unknown(own, changed)) and self.copy(call, f, key, whole=unknown == own):
-                f = footprint(call, self.memory, self.dup | self.live)
+                f = way(call).footprint(call, self.memory, self.dup | self.live)
                 at = iter(f.reads)
         for key, own in f.reads.items():
             unknown = self.unknown(own, changed)
@@ -360,6 +198,8 @@ class Oracle:
 
     def copy(self, call: Call, f: Footprint, key: str, whole: bool) -> bool:
         """An operand, undeclared in part or as a whole, that may be a copy; True if it is followed."""
+        if key not in f.whole:
+            return False
         x, own = self.operand(call, f, key), f.reads[key]
         flat = x.tobytes("C" if call.row_major else "F")
         if x.size < 8 or len(set(x.ravel().tolist())) == 1:
@@ -402,13 +242,17 @@ class Oracle:
 
     def look_at_scalars(self, call: Call, f: Footprint) -> None:
         """Constant scalars with the bits of a one-element active output (8)."""
-        for key, value in (("alpha", f.alpha), ("beta", f.beta)):
-            if key in f.scalars or value in (0, 1, -1) or not reads_scalar(call, key):
+        for key, value in f.value.items():
+            if key in f.scalars or value in (0, 1, -1) or key not in self.counts(call):
                 continue
-            if self.number(call, value) in self.returned:
+            if self.number(value) in self.returned:
                 self.fail(f"{key} has the bits of an active result", "ActivityError")
 
-    def number(self, call: Call, value: complex) -> bytes:
+    def counts(self, call: Call) -> frozenset[str]:
+        """Scalars that the result depends on, whatever their values are."""
+        return anatomy(call.family, call.letter, call.row_major, call.sizes()).counts
+
+    def number(self, value: complex) -> bytes:
         return np.array([value], f"c{2 * self.memory.itemsize}").tobytes()
 
     def verify(self, f: Footprint) -> None:
@@ -437,15 +281,18 @@ class Oracle:
 
     def keep(self, f: Footprint) -> None:
         """Section 6."""
-        self.need |= f.needs & self.declared
-        other = f.needs & ~self.declared
+        self.keep_now(f.needs)
+        self.overwrite(f.writes)
+
+    def keep_now(self, needs: Bits) -> None:
+        self.need |= needs & self.declared
+        other = needs & ~self.declared
         if other:
             stale = other & (bits_where(self.words != self.copies) | ~self.copied)
             cells = cells_of(stale)
             self.copies[cells] = self.words[cells]
             self.copied |= stale
             self.saved += len(cells) * self.memory.itemsize
-        self.overwrite(f.writes)
 
     def overwrite(self, cells: Bits) -> None:
         self.saved += (self.need & cells).bit_count() * self.memory.itemsize
@@ -476,30 +323,29 @@ class Oracle:
         self.printed &= ~(f.writes & self.const)
         self.touched |= (f.read | f.writes) & self.dup
         self.half_touched |= f.result & self.dup
-        for key, at in f.at.items():
-            if f.active and key in "ab" and f.reads.get(key, 0) & (self.dup | self.live) and at.size >= 8:
+        if self.saves and f.active:
+            self.keep_now(f.left)
+        for key in f.whole - f.results.keys() if f.active else ():
+            if f.reads.get(key, 0) & (self.dup | self.live) and f.at[key].size >= 8:
                 self.values.add(self.operand(call, f, key))
-        if f.active and f.writes:
-            if f.at["c"].size == 1:
-                cell = int(f.at["c"][0, 0])
+        for key, own in f.results.items() if f.active else ():
+            if own & f.writes and own.bit_count() == width(call.letter):
+                cell = cells_of(own)[0]
                 x = self.memory[cell : cell + width(call.letter)].tolist()
-                self.returned.add(self.number(call, complex(*x)))
-            self.values.add(self.operand(call, f, "c"), call.c)
+                self.returned.add(self.number(complex(*x)))
+            if own & f.writes and key in f.whole:
+                self.values.add(self.operand(call, f, key), call[key])
         self.calls += 1
         return None
 
     def primal(self, call: Call, f: Footprint) -> str | None:
-        if not f.writes or any(f.writes & own for key, own in f.bits.items() if key != "c"):
+        overlaps = any(own & other for k, own in f.results.items() for key, other in f.bits.items() if key != k)
+        if not f.writes or overlaps:
             return None  # what overlaps is undefined
-        w, old = width(call.letter), self.old.view(self.memory.dtype)
-        a, b, c = (old[f.at[k]] + 1j * old[f.at[k] + 1] if w == 2 else old[f.at[k]] for k in "abc")
-        want = f.beta * c if f.beta != 0 else np.zeros(c.shape)
-        if f.alpha != 0 and call.k > 0:
-            want = want + f.alpha * (op(call.ta, a) @ op(call.tb, b))
-        at = f.at["c"]
-        got = self.memory[at] + 1j * self.memory[at + 1] if w == 2 else self.memory[at]
-        scale = (1 + np.abs(old).max()) ** 3
-        close = np.abs(got - want) <= 100 * np.finfo(self.memory.dtype).eps * scale
+        old = self.old.view(self.memory.dtype)
+        at, want = way(call).wanted(call, f, old)
+        scale = (1 + max(np.abs(old).max(), np.abs(want).max())) ** 3
+        close = np.abs(self.memory[at] - want) <= 100 * np.finfo(self.memory.dtype).eps * scale
         return None if close.all() else "a call computed something else"
 
     # ---- announcements

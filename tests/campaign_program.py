@@ -7,9 +7,11 @@ of what it deserves; that is the oracle's business (campaign_oracle.py).
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
-from roads import ROADS
+from campaign_anatomy import DIMS, anatomy
+from roads import OPERANDS, ROADS, SCALARS, scalar_letter
 
 # Buffers and their elements, in the order of addresses, with GAP elements of nobody's between them. P is annotated in
 # many ways (LAYOUTS), Q and s have shadows, K is constant, U and W are scratch that nobody declares.
@@ -75,13 +77,14 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Place:
-    """A stored column-major matrix."""
+    """A stored column-major matrix; a vector is a row. Elements `without` (row, column) do not belong to it."""
 
     base: int
     ld: int
     rows: int
     cols: int
     item: int
+    without: frozenset[tuple[int, int]] = frozenset()
 
     def cells(self) -> list[int]:
         """In column-major order."""
@@ -89,66 +92,75 @@ class Place:
             self.base + self.item * (i + self.ld * j) + part
             for j in range(self.cols)
             for i in range(self.rows)
+            if (i, j) not in self.without
             for part in range(self.item)
         ]
 
 
 @dataclass(frozen=True)
 class Call:
-    """A gemm. Operands are cells; a scalar is a number, "@cell" (by address) or "=cell" (by the value there then)."""
+    """A BLAS call, its arguments in the order of Fortran. Operands are cells, the lowest of a vector; a scalar is a
+    number, "@cell" (by address) or "=cell" (by the value there then)."""
 
+    family: str
     letter: str
     row_major: bool
-    ta: str
-    tb: str
-    m: int
-    n: int
-    k: int
-    alpha: complex | str
-    a: int
-    lda: int
-    b: int
-    ldb: int
-    beta: complex | str
-    c: int
-    ldc: int
     road: int
+    args: tuple[tuple[str, Any], ...]
+
+    def __getitem__(self, name: str) -> Any:
+        return next(value for key, value in self.args if key == name)
+
+    def but(self, **changes: Any) -> "Call":
+        return replace(self, args=tuple((key, changes.get(key, value)) for key, value in self.args))
+
+    @property
+    def routine(self) -> str:
+        """As it is called; a complex number is stored, not returned."""
+        return self.letter + self.family + "_sub" * (self.family in ("dotu", "dotc"))
+
+    @property
+    def scalars(self) -> dict[str, complex | str]:
+        return {key: value for key, value in self.args if key in SCALARS}
+
+    def scalar_width(self, key: str) -> int:
+        """Cells of that scalar."""
+        return width(scalar_letter(self.letter + self.family, key))
 
     def cells(self) -> set[int]:
         """Of all arguments."""
         out = {c for p in self.places().values() for c in p.cells()}
-        for x in (self.alpha, self.beta):
+        for key, x in self.scalars.items():
             if isinstance(x, str) and x[0] == "@":
-                out |= set(range(int(x[1:]), int(x[1:]) + width(self.letter)))
+                out |= set(range(int(x[1:]), int(x[1:]) + self.scalar_width(key)))
         return out
 
     def places(self) -> dict[str, Place]:
         """The operands as stored: of a row-major call, columns for rows."""
-        m, n, k, w = self.m, self.n, self.k, width(self.letter)
-        shapes = {
-            "a": (m, k) if self.ta == "N" else (k, m),
-            "b": (k, n) if self.tb == "N" else (n, k),
-            "c": (m, n),
-        }
-        out = {}
-        for key, shape in shapes.items():
-            rows, cols = shape[::-1] if self.row_major else shape
-            out[key] = Place(getattr(self, key), getattr(self, "ld" + key), rows, cols, w)
+        given, out = dict(self.args), {}
+        for key, part in anatomy(self.family, self.letter, self.row_major, self.sizes()).operands.items():
+            ld = abs(given.get("ld" + key, given.get("inc" + key, 1)))
+            out[key] = Place(given[key], ld, part.rows, part.cols, width(self.letter), part.without)
         return out
 
+    def sizes(self) -> tuple[tuple[str, Any], ...]:
+        """Flags and dimensions."""
+        return tuple((k, v) for k, v in self.args if k in DIMS or (k not in SCALARS and isinstance(v, str)))
+
     def __str__(self) -> str:
-        row = " row-major" if self.row_major else ""
+        def argument(key: str, value: Any) -> str:
+            if key in OPERANDS:
+                return f"{key}={name_of(value, self.letter)}"
+            if key in SCALARS and isinstance(value, str):
+                return f"{key}={value[0]}{name_of(int(value[1:]), self.letter)}"
+            return f"{key}={value:g}" if key in SCALARS else f"{key}={value}"
 
-        def operand(key: str) -> str:
-            at = getattr(self, key)
-            return f"{name_of(at, self.letter)}/{getattr(self, 'ld' + key)}"
-
-        def scalar(x: complex | str) -> str:
-            return x[0] + name_of(int(x[1:]), self.letter) if isinstance(x, str) else f"{x:g}"
-
-        return (
-            f"{self.letter}gemm{row} {self.ta}{self.tb} m={self.m} n={self.n} k={self.k} alpha={scalar(self.alpha)} "
-            f"a={operand('a')} b={operand('b')} beta={scalar(self.beta)} c={operand('c')} through {ROADS[self.road]}"
+        return " ".join(
+            [
+                self.routine + " row-major" * self.row_major,
+                *(argument(key, value) for key, value in self.args),
+                f"through {ROADS[self.road]}",
+            ]
         )
 
 
@@ -198,7 +210,9 @@ class Program:
         """Of unseen code and announcements, one an occurrence."""
         found = [s.kind for s in self.steps if isinstance(s, Write) and s.how != "restore"]
         found += [s.kind for s in self.steps if isinstance(s, Announced)]
-        values = sum(isinstance(x, str) and x[0] == "=" for s in self.steps if isinstance(s, Call) for x in (s.alpha,))
+        values = sum(
+            isinstance(x, str) and x[0] == "=" for s in self.steps if isinstance(s, Call) for x in s.scalars.values()
+        )
         return found + ["scalar read by the program"] * values
 
     def without(self, index: int) -> "Program":

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Judges many random programs of gemm calls and unseen code between them; prints a table.
+"""Judges many random programs of BLAS calls and unseen code between them; prints a table.
 
-    python tools/campaign.py                        100,000 programs, on all cores
+    python tools/campaign.py                        100,000 programs of gemm, on all cores
+    python tools/campaign.py --routines all --programs 10000        of all routines that store what they compute
     python tools/campaign.py --programs 2000 --first 7000 --jobs 1
     python tools/campaign.py --seed 4711            one program: its steps, the verdict, and fewer steps that still fail
     python tools/campaign.py --blind verify         with something kept from blasad, which has to be noticed
@@ -36,12 +37,12 @@ PATIENCE = 60  # seconds for one program
 ERRORS = ("UnseenWriteError", "ActivityError", "AliasError")
 
 
-def work(mine: list[int], blind: str, declared: bool, at: Any, out: Any) -> None:
+def work(mine: list[int], blind: str, drawn: tuple[str, bool], at: Any, out: Any) -> None:
     """Judges programs; `at` says which one, should the process die of it."""
     tally = Tally()
     for seed in mine:
         at.value = tally.last = seed
-        tally.add(judge(draw(seed, declared), blind))
+        tally.add(judge(draw(seed, *drawn), blind))
         if tally.programs == BATCH:
             out.send(tally)
             tally = Tally()
@@ -53,8 +54,8 @@ def work(mine: list[int], blind: str, declared: bool, at: Any, out: Any) -> None
 class Worker:
     """A process that judges programs, and is replaced if one of them kills it or does not end."""
 
-    def __init__(self, mine: range, blind: str, declared: bool) -> None:
-        self.mine, self.blind, self.declared = mine, blind, declared
+    def __init__(self, mine: range, blind: str, drawn: tuple[str, bool]) -> None:
+        self.mine, self.blind, self.drawn = mine, blind, drawn
         self.deadly: list[int] = []
         self.context = multiprocessing.get_context("spawn")
         self.start()
@@ -64,9 +65,7 @@ class Worker:
         self.at = self.context.Value("q", self.mine.start)
         self.seen, self.since = -1, time.monotonic()
         self.source, out = self.context.Pipe(duplex=False)
-        self.process = self.context.Process(
-            target=work, args=(left, self.blind, self.declared, self.at, out), daemon=True
-        )
+        self.process = self.context.Process(target=work, args=(left, self.blind, self.drawn, self.at, out), daemon=True)
         self.process.start()
         out.close()
 
@@ -95,9 +94,9 @@ class Worker:
                 return
 
 
-def run(programs: int, first: int, jobs: int, blind: str, declared: bool) -> Tally:
+def run(programs: int, first: int, jobs: int, blind: str, drawn: tuple[str, bool]) -> Tally:
     total, began = Tally(), time.monotonic()
-    workers = [Worker(range(first + j, first + programs, jobs), blind, declared) for j in range(jobs)]
+    workers = [Worker(range(first + j, first + programs, jobs), blind, drawn) for j in range(jobs)]
     told = began
     while workers:
         for w in list(workers):
@@ -125,7 +124,8 @@ def show(t: Tally) -> None:
         times = t.occurrences[kind] or ""
         print(f"{kind:30}{times:>8}{c['programs']:>10}{c['numbers']:>9}{c['reported']:>10}{c['left open']:>11}", end="")
         print(f"{c['with assumptions']:>18}{c['failed']:>8}")
-    print("\nprograms that ended")
+    routines = ", ".join(f"{name} {count}" for name, count in sorted(t.routines.items()))
+    print(f"\ncalls of {routines}\n\nprograms that ended")
     print(f"  with the right numbers          {t.outcomes['numbers']:>9}   {t.compared} numbers compared")
     for name in ERRORS:
         print(f"  with {name + ', deserved':27}{t.outcomes[name]:>9}")
@@ -139,8 +139,8 @@ def show(t: Tally) -> None:
         print(f"  --seed {seed}: {outcome}: {text[:200]}")
 
 
-def one(seed: int, blind: str, declared: bool) -> int:
-    verdict = judge(draw(seed, declared), blind)
+def one(seed: int, blind: str, drawn: tuple[str, bool]) -> int:
+    verdict = judge(draw(seed, *drawn), blind)
     print(verdict.program)
     print(f"{verdict.outcome} {verdict.text}")
     if verdict.failed:
@@ -156,13 +156,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="only this program")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--blind", choices=sorted(BLIND), default="", help=str(BLIND).strip("{}"))
+    parser.add_argument("--routines", choices=("gemm", "all"), default="gemm")
     parser.add_argument("--declared", action="store_true", help="neither active scratch nor mixed operands")
     given = parser.parse_args()
     if given.seed is not None:
-        return one(given.seed, given.blind, given.declared)
+        return one(given.seed, given.blind, (given.routines, given.declared))
     if given.blind:
         print(f"blind: {BLIND[given.blind]}")
-    total = run(given.programs, given.first, given.jobs, given.blind, given.declared)
+    total = run(given.programs, given.first, given.jobs, given.blind, (given.routines, given.declared))
     show(total)
     return int(total.failed > 0)
 

@@ -63,7 +63,7 @@ C_TESTS = [
     "vectors",
     "vectors_nested",
 ]
-CAMPAIGNS = (("0", "300"), ("300", "1200"))  # first program, programs
+CAMPAIGNS = (("gemm", "0", "300"), ("gemm", "300", "1200"), ("all", "0", "500"))  # routines, first program, programs
 # Not: test_package.py, which is about an installed package, and those on all shapes of calls, which are slow: mutations
 # of a routine's rule name the part of test_blas.py that is about the routine.
 PY_TESTS = [
@@ -165,8 +165,8 @@ class Workshop:
         for name in C_TESTS:
             yield Stage(f"tests/c/{name}", ["env", f"BLASAD_BACKEND={self.blas}", str(self.build / f"ctest_{name}")])
         python, tree = [sys.executable, "-P"], self.folder / "tree"
-        for first, programs in CAMPAIGNS:
-            given = ["--first", first, "--programs", programs]
+        for routines, first, programs in CAMPAIGNS:
+            given = ["--routines", routines, "--first", first, "--programs", programs]
             yield Stage("campaign", [*python, str(tree / "tools" / "campaign.py"), *given])
         for name in PY_TESTS:
             yield self.pytest(f"test_{name}.py")
