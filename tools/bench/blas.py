@@ -3,18 +3,20 @@
 
     python tools/bench/blas.py [--quick] [--only LETTERS]
 
-On one thread, matrices and vectors active, scalars constant; the bounds are those of the project. `-` is verify=False,
-`v` with verification, as is usual.
+On one thread, matrices and vectors active; the bounds are those of the project. `-` is verify=False with constant
+scalars, `v` with verification, as is usual, and `s` verify=False with alpha active as well.
 
-(a) level 3, order 1024: the time of the bare call as one
+(a) level 3, order 1024: the time of the bare call as one, or of a sequence by hand
 (b) level 2, order 4096: the time of the bare call and of the adjoint calls by hand as one
 (c) level 1, 10^5 and 10^7 numbers: the same
+(t) beside torch's autograd, where it is installed and has such a function, on the same data: less than 1
 """
 
 import ctypes
 import sys
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from harness import Bench, at, interleaved, main, timed  # first: it chooses one thread
 
@@ -24,39 +26,62 @@ import numpy as np
 import blasad
 from blasad import Tape
 
-VERIFY = ((False, "-"), (True, "v"))
 Call = Callable[[], object]
 Operands = dict[str, np.ndarray[Any, Any]]
 
-# Arguments in Fortran's order: flags are letters, n the order, capitals operands (lower case: their shadows), numbers
-# real scalars but for 1i, which is a complex one.
+
+class Row(NamedTuple):
+    """Arguments in Fortran's order: flags are letters, n the order, capitals operands (lower case: their shadows),
+    numbers real scalars but for 1i, which is a complex one; the first of them is alpha."""
+
+    arguments: str
+    limit: float
+    by_hand: str = ""  # the calls of the adjoint, the best sequence that is known
+
+
 LEVEL3 = {
-    "dgemm": ("N N n n n 1. A n B n 0. C n", 3.03),
-    "dsyrk": ("L N n n 1. A n 0. C n", 3.1),
-    "zherk": ("L N n n 1. A n 0. C n", 3.1),
-    "dsyr2k": ("L N n n 1. A n B n 0. C n", 3.2),
-    "zher2k": ("L N n n 1i A n B n 0. C n", 3.2),
-    "dsymm": ("L L n n 1. A n B n 0. C n", 3.15),
-    "zhemm": ("L L n n 1i A n B n 0i C n", 3.15),
-    "dtrmm": ("L L N N n n 1. A n B n", 3.6),
-    "dtrsm": ("L L N N n n 1. A n B n", 3.0),
-}
-# The call, and the calls of its adjoint: the best sequence that is known by hand.
-LEVEL2 = {
-    "dgemv": ("N n n 1. A n X 1 0. Y 1", "dger n n 1. y 1 X 1 a n; dgemv T n n 1. A n y 1 1. x 1; dscal n 0. y 1"),
-    "dger": ("n n 1. X 1 Y 1 A n", "dgemv N n n 1. a n Y 1 1. x 1; dgemv T n n 1. a n X 1 1. y 1"),
-    "dsymv": (
-        "L n 1. A n X 1 0. Y 1",
-        "dsyr2 L n 1. y 1 X 1 a n; dsymv L n 1. A n y 1 1. x 1; dscal n 0. y 1",
+    "dgemm": Row(
+        "N N n n n 1. A n B n 0. C n",
+        1.01,
+        "dgemm N T n n n 1. c n B n 1. a n; dgemm T N n n n 1. A n c n 1. b n; dscal nn 0. c 1",
     ),
-    "dtrmv": ("L N N n A n X 1", "outer; dtrmv L T N n A n x 1"),
-    "dtrsv": ("L N N n A n X 1", "dtrsv L T N n A n x 1; outer"),
+    "dsyrk": Row("L N n n 1. A n 0. C n", 3.1),
+    "zherk": Row("L N n n 1. A n 0. C n", 3.1),
+    "dsyr2k": Row("L N n n 1. A n B n 0. C n", 3.2),
+    "zher2k": Row("L N n n 1i A n B n 0. C n", 3.2),
+    "dsymm": Row("L L n n 1. A n B n 0. C n", 3.15),
+    "zhemm": Row("L L n n 1i A n B n 0i C n", 3.15),
+    "dtrmm": Row("L L N N n n 1. A n B n", 3.6),
+    "dtrsm": Row("L L N N n n 1. A n B n", 3.0),
+}
+LEVEL2 = {
+    "dgemv": Row(
+        "N n n 1. A n X 1 0. Y 1", 1.05, "dger n n 1. y 1 X 1 a n; dgemv T n n 1. A n y 1 1. x 1; dscal n 0. y 1"
+    ),
+    "dger": Row("n n 1. X 1 Y 1 A n", 1.05, "dgemv N n n 1. a n Y 1 1. x 1; dgemv T n n 1. a n X 1 1. y 1"),
+    "dsymv": Row(
+        "L n 1. A n X 1 0. Y 1", 1.05, "dsyr2 L n 1. y 1 X 1 a n; dsymv L n 1. A n y 1 1. x 1; dscal n 0. y 1"
+    ),
+    "dtrmv": Row("L N N n A n X 1", 1.05, "outer; dtrmv L T N n A n x 1"),
+    "dtrsv": Row("L N N n A n X 1", 1.05, "dtrsv L T N n A n x 1; outer"),
 }
 LEVEL1 = {
-    "ddot": ("n X 1 Y 1", "daxpy n 1. Y 1 x 1; daxpy n 1. X 1 y 1"),
-    "daxpy": ("n .5 X 1 Y 1", "daxpy n .5 y 1 x 1"),
-    "dscal": ("n .5 X 1", "dscal n .5 x 1"),
-    "dnrm2": ("n X 1", "daxpy n .5 X 1 x 1"),
+    "ddot": Row("n X 1 Y 1", 1.05, "daxpy n 1. Y 1 x 1; daxpy n 1. X 1 y 1"),
+    "daxpy": Row("n .5 X 1 Y 1", 1.05, "daxpy n .5 y 1 x 1"),
+    "dscal": Row("n .5 X 1", 1.05, "dscal n .5 x 1"),
+    "dnrm2": Row("n X 1", 1.05, "daxpy n .5 X 1 x 1"),
+}
+# The same functions in torch.
+TORCH: dict[str, Callable[[Any, Any], Any]] = {
+    "dgemm": lambda t, x: x["A"] @ x["B"],
+    "dtrsm": lambda t, x: t.linalg.solve_triangular(x["A"], x["B"], upper=False),
+    "dgemv": lambda t, x: t.mv(x["A"], x["X"]),
+    "dger": lambda t, x: t.addr(x["A"], x["X"], x["Y"]),
+    "dtrsv": lambda t, x: t.linalg.solve_triangular(x["A"], x["X"][:, None], upper=False),
+    "ddot": lambda t, x: t.dot(x["X"], x["Y"]),
+    "daxpy": lambda t, x: t.add(x["Y"], x["X"], alpha=0.5),
+    "dscal": lambda t, x: x["X"] * 0.5,
+    "dnrm2": lambda t, x: t.linalg.vector_norm(x["X"]),
 }
 BLOCK = 128  # columns of a triangle that a hand-written sequence updates at once
 
@@ -76,6 +101,8 @@ class Blas(Bench):
                 kept.append(ctypes.c_void_p(at(where[word])))
             elif word == "n" or word.isdecimal():
                 kept.append(ctypes.byref(ctypes.c_int32(n if word == "n" else int(word))))
+            elif word == "nn":
+                kept.append(ctypes.byref(ctypes.c_int32(n * n)))
             elif word.isalpha():
                 kept.append(ctypes.create_string_buffer(word.encode()))
             else:
@@ -99,9 +126,8 @@ class Blas(Bench):
                 calls.append(self.call(f"dger {n - j} {min(BLOCK, n - j)} 1. X 1 Y 1 A {n}", n, block))
         return calls
 
-    def compare(self, routine: str, arguments: str, n: int, by_hand: str | None, bound: str, limit: float) -> None:
-        """By hand: the calls of the adjoint; without them the bare call is the measure."""
-        letter, words = routine[0], set(arguments.split())
+    def compare(self, routine: str, row: Row, n: int) -> None:
+        letter, words = routine[0], row.arguments.split()
         rng = np.random.default_rng(1)
 
         def numbers(name: str) -> np.ndarray[Any, Any]:
@@ -117,24 +143,29 @@ class Blas(Bench):
             np.fill_diagonal(where["A"], 1)
         for x in where.values():
             x[...] /= 16
-        bare, recorded = (
-            self.call(f"{routine} {arguments}", n, where),
-            self.call(f"{routine} {arguments}", n, where, True),
-        )
-        rest = self.sequence(by_hand, n, where) if by_hand else []
+        bare = self.call(f"{routine} {row.arguments}", n, where)
+        rest = self.sequence(row.by_hand, n, where) if row.by_hand else []
 
         def floor() -> None:
             bare()
             for call in rest:
                 call()
 
-        for verify, mark in VERIFY:
+        def ours(verify: bool, active_alpha: bool = False) -> Callable[[], float]:
+            given, arguments = where, list(words)
+            if active_alpha:
+                alpha = next(i for i, word in enumerate(words) if is_number(word))
+                cells = np.array([complex(words[alpha].replace("i", "j"))])
+                given = where | {"S": cells if words[alpha].endswith("i") else cells.real.copy()}
+                given["s"] = given["S"].copy()
+                arguments[alpha] = "S"
+            recorded = self.call(" ".join([routine, *arguments]), n, given, True)
 
-            def ours(verify: bool = verify) -> float:
+            def once() -> float:
                 tape = Tape(verify=verify)
-                for name in where:
+                for name in given:
                     if name.isupper():
-                        tape.duplicated(where[name], where[name.lower()])
+                        tape.duplicated(given[name], given[name.lower()])
 
                 def run() -> None:
                     with tape:
@@ -145,24 +176,62 @@ class Blas(Bench):
                 tape.close()
                 return seconds
 
-            few, many = interleaved(lambda: timed(floor), ours, 3 if self.quick else 12)
+            return once
+
+        ways = {"-": ours(verify=False), "v": ours(verify=True)}
+        if any(map(is_number, words)):
+            ways["s"] = ours(verify=False, active_alpha=True)
+        times = 3 if self.quick else 12
+        for mark, once in ways.items():
+            few, many = interleaved(lambda: timed(floor), once, times)
             ratio = min(many) / min(few)
-            good = None if verify else ratio <= limit
-            what = f"{routine}, {n}: against {min(few) * 1e3:.3f} ms" + (" by hand" if by_hand else "")
-            self.row(f"({mark}) {what}", f"{ratio:.3f} x", "" if verify else bound, good)
+            what = f"{routine}, {n}: against {min(few) * 1e3:.3f} ms" + (" by hand" if rest else "")
+            bounded = mark == "-"
+            self.row(
+                f"({mark}) {what}",
+                f"{ratio:.3f} x",
+                f"<= {row.limit} x" if bounded else "",
+                ratio <= row.limit if bounded else None,
+            )
+        if self.torch and routine in TORCH:
+            leaves = {
+                name: self.torch.from_numpy(x.copy(order="F")).requires_grad_()
+                for name, x in where.items()
+                if name.isupper()
+            }
+            seed = self.torch.ones_like(TORCH[routine](self.torch, leaves))
+            theirs, mine = interleaved(
+                lambda: timed(lambda: TORCH[routine](self.torch, leaves).backward(seed)), ways["-"], times
+            )
+            ratio = min(mine) / min(theirs)
+            self.row(f"(t) {routine}, {n}: against {min(theirs) * 1e3:.3f} ms", f"{ratio:.3f} x", "< 1 x", ratio < 1)
+
+    @cached_property
+    def torch(self) -> Any:
+        try:
+            import torch
+        except ImportError:
+            print("(t) torch is not installed")
+            return None
+        torch.set_num_threads(1)
+        return torch
 
     def level3(self) -> None:
-        for routine, (arguments, limit) in LEVEL3.items():
-            self.compare(routine, arguments, 1024, None, f"<= {limit} x", limit)
+        for routine, row in LEVEL3.items():
+            self.compare(routine, row, 1024)
 
     def level2(self) -> None:
-        for routine, (arguments, by_hand) in LEVEL2.items():
-            self.compare(routine, arguments, 4096, by_hand, "<= 1.05 x", 1.05)
+        for routine, row in LEVEL2.items():
+            self.compare(routine, row, 4096)
 
     def level1(self) -> None:
-        for routine, (arguments, by_hand) in LEVEL1.items():
+        for routine, row in LEVEL1.items():
             for n in (100_000, 10_000_000):
-                self.compare(routine, arguments, n, by_hand, "<= 1.05 x", 1.05)
+                self.compare(routine, row, n)
+
+
+def is_number(word: str) -> bool:
+    return "." in word or word == "1i" or word == "0i"
 
 
 if __name__ == "__main__":
