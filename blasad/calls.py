@@ -20,7 +20,8 @@ _UNCALLED = {
     ("maxpby", "a copy"): "copy",
     ("operation", "tape.record"): "record",
 }
-# Multiplications and additions, from the dimensions m, n, k and the order of the matrix that stands on a side.
+# Multiplications and additions, from the dimensions m, n, k and the order of the matrix that stands on a side; of a band,
+# the number of its elements takes that place.
 _OPERATIONS: dict[str, Callable[[int, int, int, int], tuple[int, int]]] = {
     "swap": lambda m, n, k, order: (0, 0),
     "copy": lambda m, n, k, order: (0, 0),
@@ -35,14 +36,27 @@ _OPERATIONS: dict[str, Callable[[int, int, int, int], tuple[int, int]]] = {
     "ger": lambda m, n, k, order: (m * n, m * n),
     "geru": lambda m, n, k, order: (m * n, m * n),
     "gerc": lambda m, n, k, order: (m * n, m * n),
+    "gbmv": lambda m, n, k, order: (order, order),
     "symv": lambda m, n, k, order: (n * n, n * n),
+    "sbmv": lambda m, n, k, order: (2 * order - n,) * 2,
+    "spmv": lambda m, n, k, order: (n * n, n * n),
     "hemv": lambda m, n, k, order: (n * n, n * n),
+    "hbmv": lambda m, n, k, order: (2 * order - n,) * 2,
+    "hpmv": lambda m, n, k, order: (n * n, n * n),
     "syr": lambda m, n, k, order: (n * (n + 1) // 2,) * 2,
+    "spr": lambda m, n, k, order: (n * (n + 1) // 2,) * 2,
     "syr2": lambda m, n, k, order: (n * (n + 1),) * 2,
+    "spr2": lambda m, n, k, order: (n * (n + 1),) * 2,
     "her": lambda m, n, k, order: (n * (n + 1) // 2,) * 2,
+    "hpr": lambda m, n, k, order: (n * (n + 1) // 2,) * 2,
     "her2": lambda m, n, k, order: (n * (n + 1),) * 2,
+    "hpr2": lambda m, n, k, order: (n * (n + 1),) * 2,
     "trmv": lambda m, n, k, order: (n * (n + 1) // 2, n * (n - 1) // 2),
+    "tbmv": lambda m, n, k, order: (order, order - n),
+    "tpmv": lambda m, n, k, order: (n * (n + 1) // 2, n * (n - 1) // 2),
     "trsv": lambda m, n, k, order: (n * (n + 1) // 2, n * (n - 1) // 2),
+    "tbsv": lambda m, n, k, order: (order, order - n),
+    "tpsv": lambda m, n, k, order: (n * (n + 1) // 2, n * (n - 1) // 2),
     "gemm": lambda m, n, k, order: (m * n * k,) * 2,
     "symm": lambda m, n, k, order: (m * n * order,) * 2,
     "hemm": lambda m, n, k, order: (m * n * order,) * 2,
@@ -197,8 +211,22 @@ def read_call(tape: Any, index: int) -> Call:
 def _flops(routine: str, is_complex: bool, dims: dict[str, int], flags: dict[str, str]) -> int:
     """As the table of LAPACK Working Note 41, appendix C, counts them; conjugations and unit diagonals are not."""
     m, n, k = (max(0, dims.get(d, 0)) for d in "mnk")
-    multiplications, additions = _OPERATIONS[routine](m, n, k, m if flags.get("side") == "L" else n)
+    order = m if flags.get("side") == "L" else n
+    if "kl" in dims:
+        order = _elements(m, n, dims["kl"], dims["ku"])
+    elif routine[1:] in ("bmv", "bsv"):
+        order = _elements(n, n, k, 0)
+    multiplications, additions = _OPERATIONS[routine](m, n, k, order)
     return 6 * multiplications + 2 * additions if is_complex else multiplications + additions
+
+
+def _elements(m: int, n: int, kl: int, ku: int) -> int:
+    """Of a matrix on so many diagonals below and above the main one: all but the triangles beyond them."""
+
+    def beyond(longest: int, columns: int) -> int:
+        return sum(sign * x * (x + 1) // 2 for sign, x in ((1, longest), (-1, longest - columns)) if x > 0)
+
+    return m * n - beyond(m - 1 - kl, n) - beyond(n - 1 - ku, m)
 
 
 def _operand(o: Any) -> Operand:

@@ -5,6 +5,7 @@
 
 #include "rules.h"
 
+/* Of all storages of a matrix: gemv, symv, hemv, syr, her, trmv and trsv stand for those of bands and packed ones. */
 enum { GEMV_A, GEMV_X, GEMV_Y }; /* symv and hemv too */
 enum { GER_X, GER_Y, GER_A };
 enum { SYR_X, SYR_A };           /* her too */
@@ -70,23 +71,39 @@ static inline size_t gemv_workspace(const bl_call *c, unsigned active)
     return bl_room(1, c->size) + vectors * (bl_room(c->dim[0], c->size) + bl_room(c->dim[1], c->size));
 }
 
+#define gbmv_access gemv_access
+#define gbmv_needs gemv_needs
+#define gbmv_workspace gemv_workspace
+
 static inline void symv_access(const bl_call *c, bl_access *a) { gemv_like_access(c, c->dim[0] == 0, a); }
 static inline unsigned symv_needs(const bl_call *c, unsigned active)
 {
     return gemv_like_needs(c, c->dim[0] == 0, active);
 }
 
-/* The product of an active alpha, and the diagonal of A's shadow; for hemv a cell with conj(alpha), and two conjugated
- * vectors, or one and the product with it. */
+/* A cell for conj(alpha), the product of an active alpha, and the diagonal of A's shadow, with two vectors between if
+ * they are to be conjugated, or one and the product with it; in a band, both vectors times alpha. A packed diagonal is
+ * copied once more. */
 static inline size_t symv_workspace(const bl_call *c, unsigned active)
 {
     const unsigned products = BL_OPERAND(GEMV_A) | BL_OPERAND(GEMV_X) | BL_SCALAR(LEVEL2_ALPHA);
-    const size_t vector = bl_room(c->dim[0], c->size);
-    return !(active & products) ? 0 : bl_is_complex(c->type) ? bl_room(1, c->size) + 3 * vector : 2 * vector;
+    return active & products ? bl_room(1, c->size) + 4 * bl_room(c->dim[0], c->size) : 0;
 }
+#define sbmv_access symv_access
+#define sbmv_needs symv_needs
+#define sbmv_workspace symv_workspace
+#define spmv_access symv_access
+#define spmv_needs symv_needs
+#define spmv_workspace symv_workspace
 #define hemv_access symv_access
 #define hemv_needs symv_needs
 #define hemv_workspace symv_workspace
+#define hbmv_access symv_access
+#define hbmv_needs symv_needs
+#define hbmv_workspace symv_workspace
+#define hpmv_access symv_access
+#define hpmv_needs symv_needs
+#define hpmv_workspace symv_workspace
 
 /* ---- A <- alpha x y^T + A, of vectors `in` */
 
@@ -150,17 +167,23 @@ static inline unsigned syr_needs(const bl_call *c, unsigned active)
     return c->dim[0] > 0 && (to_x || (active & BL_SCALAR(LEVEL2_ALPHA))) ? BL_OPERAND(SYR_X) : 0;
 }
 
-/* The diagonal of A's shadow, two cells, and the product of an active alpha; for her a conjugated vector and the
- * product with it, or three conjugated vectors. */
+/* The diagonal of A's shadow, that of a packed one twice, two cells, and the product of an active alpha; for her a
+ * conjugated vector and the product with it, or three conjugated vectors. */
 static inline size_t syr_workspace(const bl_call *c, unsigned active)
 {
     const unsigned products = BL_OPERAND(SYR2_X) | BL_OPERAND(SYR2_Y) | BL_SCALAR(LEVEL2_ALPHA);
-    const size_t vectors = bl_is_complex(c->type) ? 4 : 2;
+    const size_t vectors = bl_is_complex(c->type) ? 5 : 3;
     return c->dim[0] > 0 && (active & products) ? 2 * bl_room(1, c->size) + vectors * bl_room(c->dim[0], c->size) : 0;
 }
+#define spr_access syr_access
+#define spr_needs syr_needs
+#define spr_workspace syr_workspace
 #define her_access syr_access
 #define her_needs syr_needs
 #define her_workspace syr_workspace
+#define hpr_access syr_access
+#define hpr_needs syr_needs
+#define hpr_workspace syr_workspace
 
 static inline void syr2_access(const bl_call *c, bl_access *a)
 {
@@ -168,9 +191,15 @@ static inline void syr2_access(const bl_call *c, bl_access *a)
 }
 static inline unsigned syr2_needs(const bl_call *c, unsigned active) { return pair_needs(c, c->dim[0] == 0, active); }
 #define syr2_workspace syr_workspace
+#define spr2_access syr2_access
+#define spr2_needs syr2_needs
+#define spr2_workspace syr_workspace
 #define her2_access syr2_access
 #define her2_needs syr2_needs
 #define her2_workspace syr_workspace
+#define hpr2_access syr2_access
+#define hpr2_needs syr2_needs
+#define hpr2_workspace syr_workspace
 
 /* ---- x <- op(A) x, A triangular */
 
@@ -178,8 +207,12 @@ static inline unsigned syr2_needs(const bl_call *c, unsigned active) { return pa
  * workspace. */
 enum { TRMV_BLOCK = 32 };
 
-/* A unit diagonal is not stored: of one row nothing is. */
-static inline bool trmv_reads(const bl_call *c) { return c->dim[0] > (c->flag[2] == 'U'); }
+/* A unit diagonal is not stored: of one row, or of a band without others, nothing is. */
+static inline bool trmv_reads(const bl_call *c)
+{
+    const bool unit = c->flag[2] == 'U', band = c->routine == BL_TBMV || c->routine == BL_TBSV;
+    return c->dim[0] > unit && (!band || c->dim[1] >= unit);
+}
 
 static inline void trmv_access(const bl_call *c, bl_access *a)
 {
@@ -200,12 +233,19 @@ static inline unsigned trmv_needs(const bl_call *c, unsigned active)
     return trmv_reads(c) ? needs : 0;
 }
 
-/* A vector, and a vector or square. */
+/* A vector, and a vector or square. Of a band or packed triangle no square, but the vector times a factor. */
 static inline size_t trmv_workspace(const bl_call *c, unsigned active)
 {
     const int64_t n = c->dim[0], block = n < TRMV_BLOCK ? n : TRMV_BLOCK;
     return active ? bl_room(n, c->size) + bl_room(block * block, c->size) : 0;
 }
+
+#define tbmv_access trmv_access
+#define tbmv_needs trmv_needs
+#define tbmv_workspace trmv_workspace
+#define tpmv_access trmv_access
+#define tpmv_needs trmv_needs
+#define tpmv_workspace trmv_workspace
 
 /* ---- x <- op(A)^-1 x: but for what its adjoint needs, a trmv */
 
@@ -224,5 +264,11 @@ static inline size_t trsv_workspace(const bl_call *c, unsigned active)
 {
     return active ? trmv_workspace(c, active) + bl_room(c->dim[0], c->size) : 0;
 }
+#define tbsv_access trsv_access
+#define tbsv_needs trsv_needs
+#define tbsv_workspace trsv_workspace
+#define tpsv_access trsv_access
+#define tpsv_needs trsv_needs
+#define tpsv_workspace trsv_workspace
 
 #endif

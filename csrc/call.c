@@ -39,9 +39,19 @@ static int64_t first_column_after(const bl_view *v, const char *from)
     const char *first_end = v->base + v->column;
     if (first_end > from)
         return 0;
-    /* smallest j with first_end + j * (stride + grow) > from */
-    int64_t j = (from - first_end) / (v->stride + v->grow) + 1;
-    return j < v->columns ? j : v->columns;
+    if (bl_view_is_grid(v)) { /* smallest j with first_end + j * stride > from */
+        const int64_t j = (from - first_end) / v->stride + 1;
+        return j < v->columns ? j : v->columns;
+    }
+    int64_t low = 1, high = v->columns;
+    while (low < high) {
+        const int64_t j = low + (high - low) / 2;
+        if (bl_view_column(v, j) + bl_column_bytes(v, j) > from)
+            high = j;
+        else
+            low = j + 1;
+    }
+    return low;
 }
 
 bool bl_views_overlap(const bl_view *a, const bl_view *b)
@@ -55,7 +65,7 @@ bool bl_views_overlap(const bl_view *a, const bl_view *b)
         a = b;
         b = t;
     }
-    if (a->columns > 1 && a->stride == b->stride && !a->grow && !b->grow) {
+    if (a->columns > 1 && a->stride == b->stride && bl_view_is_grid(a) && bl_view_is_grid(b)) {
         /* Two grids of one pitch: only the offset of b's columns against a's matters, at most two values of it. */
         int64_t d = b->base - a->base, s = a->stride;
         int64_t k = d >= 0 ? d / s : -((-d + s - 1) / s); /* floor(d / s) */

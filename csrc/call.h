@@ -68,8 +68,9 @@ typedef struct bl_call {
 
 enum { BL_DIM_ONE = -1, BL_NEVER = -1 };
 
-/* How the elements of an operand lie. A vector is a row of `cols` numbers, its increment the leading dimension. */
-enum bl_storage { BL_GENERAL, BL_TRIANGLE, BL_VECTOR };
+/* How the elements of an operand lie. A vector is a row of `cols` numbers, its increment the leading dimension. Of
+ * those from BL_TRIANGLE on, the first element need not be where the call points. */
+enum bl_storage { BL_GENERAL, BL_VECTOR, BL_TRIANGLE, BL_BAND, BL_PACKED };
 
 typedef struct bl_operand_spec {
     const char *name;
@@ -77,6 +78,7 @@ typedef struct bl_operand_spec {
     bool real; /* its numbers are real, also in complex types */
     uint8_t storage;
     int8_t uplo, diag;  /* of a triangle: indices into bl_call.flag, or BL_NEVER */
+    int8_t kl, ku;      /* of a band: indices into bl_call.dim; the same for a triangle, which has one of the sides */
     int8_t by;          /* the flag that chooses one of two shapes, or BL_NEVER */
     char letter[2];     /* with these it is the first */
     int8_t shape[2][2]; /* rows and columns as stored: indices into bl_call.dim, or BL_DIM_ONE */
@@ -106,15 +108,18 @@ extern const char bl_type_letter[4];
 typedef struct bl_view {
     char *base, *end; /* of the first and behind the last column; equal if there are no elements */
     int64_t column;   /* bytes of the first column */
-    int64_t stride;   /* bytes from one column to the next */
+    int64_t stride;   /* bytes from one column to the next, in a grid */
     int64_t columns;
-    int64_t grow; /* bytes by which a column is longer than the one before it, if not 0 */
+    /* What is no grid, if `step` is not 0: columns end `step` bytes later for each column up to `tail`, and begin
+     * as much later for each column from `head` on; the stride becomes `bend` bytes longer with each column. */
+    int64_t head, tail;
+    int32_t step, bend;
 } bl_view;
 
 /* `bytes` contiguous bytes. */
 static inline bl_view bl_view_run(void *base, int64_t bytes)
 {
-    return (bl_view){base, (char *)base + bytes, bytes, bytes, bytes > 0, 0};
+    return (bl_view){base, (char *)base + bytes, bytes, bytes, bytes > 0, 0, 0, 0, 0};
 }
 
 /* A matrix without holes is one long column: most work on elements is then one loop. Nothing is multiplied that the
@@ -122,10 +127,28 @@ static inline bl_view bl_view_run(void *base, int64_t bytes)
 static inline bl_view bl_view_of(void *base, int64_t rows, int64_t cols, int64_t ld, int64_t size)
 {
     if (rows == 0 || cols == 0)
-        return (bl_view){base, base, 0, 0, 0, 0};
+        return bl_view_run(base, 0);
     if (rows == ld || cols == 1)
         return bl_view_run(base, rows * cols * size);
-    return (bl_view){base, (char *)base + ((cols - 1) * ld + rows) * size, rows * size, ld * size, cols, 0};
+    return (bl_view){base, (char *)base + ((cols - 1) * ld + rows) * size, rows * size, ld * size, cols, 0, 0, 0, 0};
+}
+
+/* Its elements on `below` diagonals under the main one and `above` over it, rows from max(0, j - above) to
+ * min(rows - 1, j + below) of column j; `base` is that of the first one. */
+static inline bl_view bl_view_diagonals(char *base, int64_t rows, int64_t cols, int64_t below, int64_t above,
+                                        int64_t ld, int64_t size)
+{
+    if (rows == 0 || cols == 0)
+        return bl_view_run(base, 0);
+    const int64_t columns = cols - rows > above ? rows + above : cols; /* there is nothing beyond */
+    const int64_t head = above < columns ? above : columns, tail = below < rows ? rows - 1 - below : 0;
+    const int64_t column = (rows - tail) * size, last = columns - 1;
+    if (head == 0 && last <= tail)
+        return bl_view_of(base, rows - tail, columns, ld + 1, size);
+    if (head >= last && tail == 0)
+        return bl_view_of(base, rows, columns, ld, size);
+    char *end = base + column + (last * ld + (last < tail ? last : tail)) * size;
+    return (bl_view){base, end, column, ld * size, columns, head, tail, (int32_t)size, 0};
 }
 
 /* A triangle of n columns and rows, without its diagonal if that is `unit`. */
@@ -133,14 +156,42 @@ static inline bl_view bl_view_triangle(char *base, bool upper, bool unit, int64_
 {
     const int64_t columns = n - unit;
     if (columns <= 0)
-        return (bl_view){base, base, 0, 0, 0, 0};
-    if (upper) {
-        base += unit ? ld * size : 0;
-        return (bl_view){base, base + ((columns - 1) * ld + columns) * size, size, ld * size, columns, size};
-    }
-    base += unit ? size : 0;
-    return (bl_view){base, base + (columns - 1) * (ld + 1) * size + size, columns * size, (ld + 1) * size, columns,
-                     -size};
+        return bl_view_run(base, 0);
+    base += !unit ? 0 : upper ? ld * size : size;
+    return bl_view_diagonals(base, columns, columns, upper ? 0 : columns, upper ? columns : 0, ld, size);
+}
+
+/* A band in its array: (i, j) is in column j and row above + i - j, as (i, j) is in columns that are one shorter. */
+static inline bl_view bl_view_band(char *base, int64_t rows, int64_t cols, int64_t below, int64_t above, int64_t ld,
+                                   int64_t size)
+{
+    if (rows == 0 || cols == 0)
+        return bl_view_run(base, 0);
+    return bl_view_diagonals(base + above * size, rows, cols, below, above, ld - 1, size);
+}
+
+/* A triangle of which k diagonals beside the main one are stored. */
+static inline bl_view bl_view_band_triangle(char *base, bool upper, bool unit, int64_t n, int64_t k, int64_t ld,
+                                            int64_t size)
+{
+    if (n <= unit || k < unit)
+        return bl_view_run(base, 0);
+    base += !unit ? 0 : upper ? ld * size : size;
+    return bl_view_band(base, n - unit, n - unit, upper ? 0 : k - unit, upper ? k - unit : 0, ld, size);
+}
+
+/* A triangle whose columns follow on each other. */
+static inline bl_view bl_view_packed(char *base, bool upper, bool unit, int64_t n, int64_t size)
+{
+    const int64_t columns = n - 1, total = n * (n + 1) / 2 * size;
+    if (!unit || n <= 1)
+        return bl_view_run(base, unit ? 0 : total);
+    base += size; /* of both, the first element is behind that of the diagonal */
+    bl_view v =
+        bl_view_diagonals(base, columns, columns, upper ? 0 : columns, upper ? columns : 0, upper ? 2 : columns, size);
+    v.bend = columns == 1 ? 0 : upper ? v.step : -v.step;
+    v.end = base + total - 2 * size;
+    return v;
 }
 
 /* n numbers, the first of which in memory is at base: the increment's sign is the routine's business. One number with
@@ -151,11 +202,26 @@ static inline bl_view bl_view_vector(void *base, int64_t n, int64_t inc, int64_t
 }
 
 static inline bool bl_view_empty(const bl_view *v) { return v->columns == 0; }
-static inline char *bl_view_column(const bl_view *v, int64_t j) { return v->base + j * v->stride; }
-static inline int64_t bl_column_bytes(const bl_view *v, int64_t j) { return v->column + j * v->grow; }
+static inline bool bl_view_is_grid(const bl_view *v) { return v->step == 0; }
+/* By how many steps column j begins, and ends, behind its place in a grid. */
+static inline int64_t bl_steps_head(const bl_view *v, int64_t j) { return j > v->head ? j - v->head : 0; }
+static inline int64_t bl_steps_tail(const bl_view *v, int64_t j) { return j < v->tail ? j : v->tail; }
+static inline char *bl_view_column(const bl_view *v, int64_t j)
+{
+    char *at = v->base + j * v->stride;
+    return bl_view_is_grid(v) ? at : at + bl_steps_head(v, j) * v->step + j * (j - 1) / 2 * v->bend;
+}
+static inline int64_t bl_column_bytes(const bl_view *v, int64_t j)
+{
+    return bl_view_is_grid(v) ? v->column : v->column + (bl_steps_tail(v, j) - bl_steps_head(v, j)) * v->step;
+}
 static inline int64_t bl_view_bytes(const bl_view *v)
 {
-    return v->column * v->columns + v->grow * (v->columns * (v->columns - 1) / 2);
+    const int64_t bytes = v->column * v->columns;
+    if (bl_view_is_grid(v))
+        return bytes;
+    const int64_t head = bl_steps_head(v, v->columns), tail = bl_steps_tail(v, v->columns);
+    return bytes + (tail * (tail - 1) / 2 + (v->columns - tail) * tail - head * (head - 1) / 2) * v->step;
 }
 
 /* Exact on elements: true if some byte belongs to both. */
@@ -201,10 +267,30 @@ static inline bl_view bl_view_by(const bl_routine_spec *spec, const bl_call *c, 
     bl_shape_by(spec, c, i, &rows, &cols);
     if (s->storage == BL_VECTOR)
         return bl_view_vector(c->operand[i].base, cols, c->operand[i].ld, c->size);
-    if (s->storage == BL_TRIANGLE && c->flag[s->uplo] != 'A')
-        return bl_view_triangle(c->operand[i].base, c->flag[s->uplo] == 'U',
-                                s->diag != BL_NEVER && c->flag[s->diag] == 'U', cols, c->operand[i].ld, c->size);
+    if (s->storage == BL_BAND && s->uplo == BL_NEVER)
+        return bl_view_band(c->operand[i].base, rows, cols, c->dim[s->kl], c->dim[s->ku], c->operand[i].ld, c->size);
+    if (s->storage >= BL_TRIANGLE && c->flag[s->uplo] != 'A') {
+        char *base = c->operand[i].base;
+        const bool upper = c->flag[s->uplo] == 'U', unit = s->diag != BL_NEVER && c->flag[s->diag] == 'U';
+        return s->storage == BL_TRIANGLE ? bl_view_triangle(base, upper, unit, cols, c->operand[i].ld, c->size)
+               : s->storage == BL_BAND
+                   ? bl_view_band_triangle(base, upper, unit, cols, c->dim[s->kl], c->operand[i].ld, c->size)
+                   : bl_view_packed(base, upper, unit, cols, c->size);
+    }
     return bl_view_of(c->operand[i].base, rows, cols, c->operand[i].ld, bl_size_by(s, c));
+}
+
+/* Rows and columns of the array that it is stored in, as the leading dimension has it. */
+static inline void bl_array_shape(const bl_call *c, int i, int64_t *rows, int64_t *cols)
+{
+    const bl_operand_spec *s = &bl_routine_table[c->routine]->operand[i];
+    bl_shape_by(bl_routine_table[c->routine], c, i, rows, cols);
+    if (s->storage == BL_BAND)
+        *rows = s->kl == s->ku ? c->dim[s->kl] + 1 : c->dim[s->kl] + c->dim[s->ku] + 1;
+    if (s->storage == BL_PACKED) {
+        *rows = 1;
+        *cols = *cols * (*cols + 1) / 2;
+    }
 }
 
 static inline void bl_operand_shape(const bl_call *c, int i, int64_t *rows, int64_t *cols)

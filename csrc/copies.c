@@ -76,13 +76,13 @@ void bl_copies_output(blasad_tape *t, const bl_call *c, const bl_touch *w, int i
     }
     bl_region *r = w->region[i];
     int64_t shape[2];
-    bl_operand_shape(c, i, &shape[0], &shape[1]);
+    bl_array_shape(c, i, &shape[0], &shape[1]);
     int64_t ld = c->operand[i].ld < 0 ? -c->operand[i].ld : c->operand[i].ld;
     if (shape[0] == 1 && ld == 1) { /* a vector without holes is a column */
         ld = shape[0] = shape[1];
         shape[1] = 1;
     }
-    if (r->noted && !p->view[i].grow && w->base[i] == r->lo && p->extent[i] == r->hi - r->lo &&
+    if (r->noted && bl_view_is_grid(&p->view[i]) && w->base[i] == r->lo && p->extent[i] == r->hi - r->lo &&
         shape[0] * c->size == r->noted_column) {
         if (!bl_values_again(&t->seen_values, r->noted, sum, t->count))
             bl_out_of_memory(t);
@@ -96,13 +96,13 @@ void bl_copies_output(blasad_tape *t, const bl_call *c, const bl_touch *w, int i
         bl_view part;
         while (good && bl_parts_next(&parts, &g, &part))
             good = g->window || grow_stale(t, g);
-    } else if (r->whole && (v.grow || bl_view_bytes(&v) != r->whole->axes.bytes)) {
+    } else if (r->whole && (!bl_view_is_grid(&v) || bl_view_bytes(&v) != r->whole->axes.bytes)) {
         good = grow_stale(t, r);
     } else {
         plain = 1 << r->shift == c->width;
     }
-    /* a triangle is no array */
-    if (bl_view_bytes(&v) >= LEAST * c->size && !v.grow) {
+    /* a triangle that is not packed is no array */
+    if (bl_view_bytes(&v) >= LEAST * c->size && bl_view_is_grid(&v)) {
         const int64_t strides[2] = {c->size, ld * c->size};
         const bl_array x = {c->operand[i].base, c->width, c->width == 8 ? 3 : 2, c->size, 2, shape, strides};
         if (r == &bl_mixed || 1 << r->shift != c->width) /* the sum is not one of the call's numbers */
@@ -162,7 +162,7 @@ static bool follow(void *context, const bl_piece *p)
 
 static enum bl_match_kind find(blasad_tape *t, const bl_call *c, const bl_view *v, bl_match *m)
 {
-    if (v->grow || bl_view_bytes(v) < LEAST * c->size || bl_all_equal(v, c->size))
+    if (!bl_view_is_grid(v) || bl_view_bytes(v) < LEAST * c->size || bl_all_equal(v, c->size))
         return BL_MATCH_NONE;
     if (!refresh(t, bl_view_bytes(v))) {
         bl_out_of_memory(t);

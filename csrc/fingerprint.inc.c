@@ -19,16 +19,23 @@ TARGET static bool NAME(differ)(const uint32_t *print, const char *p, size_t uni
 TARGET static uint64_t NAME(stamp_columns)(const bl_region *r, const bl_view *v)
 {
     size_t units = (size_t)v->column >> r->shift;
-    const size_t grow = (size_t)(v->grow >> r->shift); /* may wrap: it is added modulo 2^64 */
     const ptrdiff_t step = v->stride >> r->shift;
     uint32_t *print = r->print + bl_unit(r, v->base);
     const char *p = v->base;
     SUM sum = {0};
-    if (r->shift == 3)
-        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step, units += grow)
+    if (!bl_view_is_grid(v))
+        for (int64_t j = 0; j < v->columns; j++) {
+            p = bl_view_column(v, j);
+            units = (size_t)bl_column_bytes(v, j) >> r->shift;
+            print = r->print + bl_unit(r, p);
+            sum = r->shift == 3 ? NAME(add_run)(sum, true, print, p, units, 3)
+                                : NAME(add_run)(sum, true, print, p, units, 2);
+        }
+    else if (r->shift == 3)
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step)
             sum = NAME(add_run)(sum, true, print, p, units, 3);
     else
-        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step, units += grow)
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step)
             sum = NAME(add_run)(sum, true, print, p, units, 2);
     return NAME(total)(sum);
 }
@@ -36,16 +43,22 @@ TARGET static uint64_t NAME(stamp_columns)(const bl_region *r, const bl_view *v)
 TARGET static bool NAME(differ_columns)(const bl_region *r, const bl_view *v)
 {
     size_t units = (size_t)v->column >> r->shift;
-    const size_t grow = (size_t)(v->grow >> r->shift);
     const ptrdiff_t step = v->stride >> r->shift;
     const uint32_t *print = r->print + bl_unit(r, v->base);
     const char *p = v->base;
     DIFF d = {0};
-    if (r->shift == 3)
-        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step, units += grow)
+    if (!bl_view_is_grid(v))
+        for (int64_t j = 0; j < v->columns; j++) {
+            p = bl_view_column(v, j);
+            units = (size_t)bl_column_bytes(v, j) >> r->shift;
+            print = r->print + bl_unit(r, p);
+            d = r->shift == 3 ? NAME(differ_run)(d, print, p, units, 3) : NAME(differ_run)(d, print, p, units, 2);
+        }
+    else if (r->shift == 3)
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step)
             d = NAME(differ_run)(d, print, p, units, 3);
     else
-        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step, units += grow)
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride, print += step)
             d = NAME(differ_run)(d, print, p, units, 2);
     return NAME(differs)(d);
 }
@@ -54,14 +67,20 @@ TARGET static uint64_t NAME(sum)(const bl_view *v, int width)
 {
     const int shift = width == 8 ? 3 : 2;
     size_t units = (size_t)v->column >> shift;
-    const size_t grow = (size_t)(v->grow >> shift);
     const char *p = v->base;
     SUM sum = {0};
-    if (width == 8)
-        for (int64_t j = v->columns; j > 0; j--, p += v->stride, units += grow)
+    if (!bl_view_is_grid(v))
+        for (int64_t j = 0; j < v->columns; j++) {
+            p = bl_view_column(v, j);
+            units = (size_t)bl_column_bytes(v, j) >> shift;
+            sum = width == 8 ? NAME(add_run)(sum, false, NULL, p, units, 3)
+                             : NAME(add_run)(sum, false, NULL, p, units, 2);
+        }
+    else if (width == 8)
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride)
             sum = NAME(add_run)(sum, false, NULL, p, units, 3);
     else
-        for (int64_t j = v->columns; j > 0; j--, p += v->stride, units += grow)
+        for (int64_t j = v->columns; j > 0; j--, p += v->stride)
             sum = NAME(add_run)(sum, false, NULL, p, units, 2);
     return NAME(total)(sum);
 }

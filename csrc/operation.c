@@ -174,7 +174,10 @@ static void add_line(blasad_tape *t, const bl_path *to, const operand *x, char *
         step = -step;
         from_step = -from_step;
     }
-    const bl_view line = {at, at + step * (count - 1) + m * width, m * width, step, count, 0};
+    bl_view line = bl_view_run(at, m * width);
+    line.end += step * (count - 1);
+    line.stride = step;
+    line.columns = count;
     bl_region *r = bl_regions_search(&t->regions, &line, 0);
     if (r && r != &bl_mixed && from_step >= m * width) {
         if (r->duplicated)

@@ -89,7 +89,11 @@ bl_view bl_order_slice(const bl_order *o, int64_t k)
     if (o->axes == 0)
         return bl_view_run(p, o->run);
     const bl_axis a = o->axis[0];
-    return (bl_view){p, p + (a.length - 1) * a.stride + o->run, o->run, a.stride, a.length, 0};
+    bl_view v = bl_view_run(p, o->run);
+    v.end += (a.length - 1) * a.stride;
+    v.stride = a.stride;
+    v.columns = a.length;
+    return v;
 }
 
 /* `columns` runs of `bytes` bytes on both sides. */

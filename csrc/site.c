@@ -38,7 +38,7 @@ typedef struct packing {
 static packing packing_of(const bl_call *c, int i)
 {
     int64_t rows, cols;
-    bl_operand_shape(c, i, &rows, &cols);
+    bl_array_shape(c, i, &rows, &cols);
     const int64_t ld = c->operand[i].ld, stride = ld < 0 ? -ld : ld;
     packing p = {bl_operand_view(c, i), c->operand[i].base, stride * c->size, 0, rows * cols * c->size, 0};
     if (bl_routine_table[c->routine]->operand[i].storage == BL_VECTOR)

@@ -128,7 +128,7 @@ BL_HOT enum bl_touched bl_touch_call(blasad_tape *t, const bl_call *c, const bl_
         w->region[i] = NULL;
         if (!(all & BL_OPERAND(i)))
             continue;
-        if (s->operand[i].storage == BL_TRIANGLE)
+        if (s->operand[i].storage >= BL_TRIANGLE)
             w->base[i] = base += p->skip[i];
         bl_region *r = bl_regions_guess(&t->regions, base, base + p->extent[i], i);
         if (!r) {

@@ -3,12 +3,15 @@
  *   gerc C   A = A + alpha conj(x) y^T       geru with a conjugated x
  *   her C    A = A + alpha conj(x) x^T       conj(A) = conj(A) + alpha x x^H; her2 likewise, with conj(alpha)
  *   hemv C   y = alpha conj(A) x + beta y    of a square as gemv r; elsewhere by squares, gemv r and gemv T
+ *   gbmv r, hbmv C and hpmv C: the same, number by number
  *
- * Outputs are conjugated where they are, inputs a few at a time on the stack.
+ * trmv stands for those of bands and packed triangles, too, and her for hpr. Outputs are conjugated where they are,
+ * inputs a few at a time on the stack.
  */
 #include "turned.h"
 
 #include "backend.h"
+#include "rules_level2.h"
 
 enum { CHUNK = 128 };
 typedef union numbers {
@@ -104,7 +107,7 @@ static void small_hemv(bl_call c)
 }
 
 /* Numbers first.. of n, as an operand of their own. */
-static bl_operand part(const bl_call *c, int i, int64_t n, int64_t first, int64_t count)
+static bl_operand numbers_of(const bl_call *c, int i, int64_t n, int64_t first, int64_t count)
 {
     const int64_t inc = c->operand[i].ld, offset = inc < 0 ? (n - first - count) * -inc : first * inc;
     return (bl_operand){(char *)c->operand[i].base + offset * c->size, inc};
@@ -120,10 +123,10 @@ static void off_diagonal(const bl_call *c, int64_t i, int64_t j, int64_t rows, i
     part_call.scalar[1].value = (bl_complex){1, 0};
     part_call.operand[0].base = (char *)c->operand[0].base + (i + j * c->operand[0].ld) * c->size;
     part_call.flag[0] = 'r'; /* conj(B) */
-    part_call.operand[1] = part(c, 1, n, j, cols), part_call.operand[2] = part(c, 2, n, i, rows);
+    part_call.operand[1] = numbers_of(c, 1, n, j, cols), part_call.operand[2] = numbers_of(c, 2, n, i, rows);
     gemv(part_call);
     part_call.flag[0] = 'T'; /* conj(B^H) */
-    part_call.operand[1] = part(c, 1, n, i, rows), part_call.operand[2] = part(c, 2, n, j, cols);
+    part_call.operand[1] = numbers_of(c, 1, n, i, rows), part_call.operand[2] = numbers_of(c, 2, n, j, cols);
     bl_backend_run(&part_call);
 }
 
@@ -136,7 +139,7 @@ static void hemv(bl_call c)
     for (int64_t j = 0; j < n; j += CHUNK) {
         c.dim[0] = chunk(n - j);
         c.operand[0].base = (char *)given.operand[0].base + j * (c.operand[0].ld + 1) * c.size;
-        c.operand[1] = part(&given, 1, n, j, c.dim[0]), c.operand[2] = part(&given, 2, n, j, c.dim[0]);
+        c.operand[1] = numbers_of(&given, 1, n, j, c.dim[0]), c.operand[2] = numbers_of(&given, 2, n, j, c.dim[0]);
         small_hemv(c);
     }
     for (int64_t j = 0; j < n; j += CHUNK) {
@@ -145,6 +148,50 @@ static void hemv(bl_call c)
             off_diagonal(&given, 0, j, j, cols);
         else if (given.flag[0] == 'L' && j + cols < n)
             off_diagonal(&given, j + cols, j, n - j - cols, cols);
+    }
+}
+
+static bl_complex times_complex(bl_complex a, bl_complex b)
+{
+    return (bl_complex){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
+}
+
+static void add_to(int type, char *p, bl_complex x)
+{
+    if (type == BL_C) {
+        ((float *)(void *)p)[0] += (float)x.re;
+        ((float *)(void *)p)[1] += (float)x.im;
+    } else {
+        ((double *)(void *)p)[0] += x.re;
+        ((double *)(void *)p)[1] += x.im;
+    }
+}
+
+static void columns(bl_call c)
+{
+    const bl_linear l = bl_read_linear(&c, 0);
+    const bl_complex alpha = c.scalar[0].value, beta = c.scalar[1].value;
+    if (l.m == 0 || l.n == 0 || (bl_is_zero(alpha) && bl_is_one(beta)))
+        return;
+    for (int64_t i = 0; i < l.m; i++) {
+        char *y = numbers_of(&c, 2, l.m, i, 1).base;
+        const bl_complex scaled = times_complex(beta, bl_load(c.type, y));
+        memset(y, 0, c.size);
+        if (!bl_is_zero(beta))
+            add_to(c.type, y, scaled);
+    }
+    for (int64_t j = 0; j < l.n && !bl_is_zero(alpha); j++) {
+        const bl_column column = bl_stored_column(&l, (bl_matrix){c.operand[0].base, c.operand[0].ld}, j, c.size);
+        const bl_complex factor = times_complex(alpha, bl_load(c.type, numbers_of(&c, 1, l.n, j, 1).base));
+        for (int64_t i = column.row; i < column.row + column.count; i++) {
+            bl_complex a = bl_load(c.type, column.at + (i - column.row) * c.size);
+            if (l.uplo && i == j)
+                a.im = 0;
+            else if (l.uplo)
+                add_to(c.type, numbers_of(&c, 2, l.n, j, 1).base,
+                       times_complex(alpha, times_complex(a, bl_load(c.type, numbers_of(&c, 1, l.n, i, 1).base))));
+            add_to(c.type, numbers_of(&c, 2, l.m, i, 1).base, times_complex(factor, bl_conj(a)));
+        }
     }
 }
 
@@ -157,7 +204,7 @@ static void conjugate_triangle(const bl_call *c, int i)
 
 static void her(bl_call c)
 {
-    const int out = c.routine == BL_HER2 ? 2 : 1;
+    const int out = c.routine == BL_HER2 || c.routine == BL_HPR2 ? 2 : 1;
     if (bl_is_zero(c.scalar[0].value))
         return;
     c.flag[1] = 'N';
@@ -175,13 +222,24 @@ void bl_run_turned(const bl_call *c)
         break;
     case BL_TRMV:
     case BL_TRSV:
+    case BL_TBMV:
+    case BL_TBSV:
+    case BL_TPMV:
+    case BL_TPSV:
         triangle(*c);
         break;
     case BL_HEMV:
         hemv(*c);
         break;
+    case BL_GBMV:
+    case BL_HBMV:
+    case BL_HPMV:
+        columns(*c);
+        break;
     case BL_HER:
+    case BL_HPR:
     case BL_HER2:
+    case BL_HPR2:
         her(*c);
         break;
     default:

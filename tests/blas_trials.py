@@ -15,6 +15,7 @@ import pytest
 from covering import covering
 from memory_guard import Pen, bits, spoil
 from oracles import ARGUMENTS, ROUTINES, Call, Memory, Step, assert_close, extended, moduli, modulus
+from primal import band_index, packed_index
 from roads import (
     CBLAS,
     DTYPE,
@@ -37,7 +38,7 @@ from blasad import Forward, Reverse, Tape
 
 Element = tuple[str, int]
 LETTERS = {"uplo": "UL", "side": "LR", "diag": "NU"}
-SOLVES = ("trsv", "trsm")  # by the triangle "a"
+SOLVES = ("trsv", "tbsv", "tpsv", "trsm")  # by a triangle
 ROOM = 4096  # elements of the buffers in which a call is tried out
 LARGE = 33  # beyond the blocks of kernels that OpenBLAS has for small matrices
 
@@ -88,13 +89,13 @@ def plain(family: str, letter: str, flags: dict[str, str], dims: dict[str, int],
         elif a.startswith("inc"):
             step[a] = 1
         else:
-            step[a] = max([1, *dims.values()]) if a.startswith("ld") else a.upper()
-    return step | changes
+            step[a] = 1 + sum(dims.values()) if a.startswith("ld") else a.upper()
+    return {**step, **{ld: least_ld(step, ld, shapes(step)[ld[2:]]) for ld in names(family, "ld")}} | changes
 
 
 def shapes(step: Step) -> dict[str, tuple[int, ...]]:
     """Of each operand as the program sees it, rows and columns whatever the layout."""
-    rows = max(2 * LARGE, *(step[d] for d in names(step["call"][1:].removesuffix("_sub"), "dims")))
+    rows = max(2 * LARGE, 1 + sum(step[d] for d in names(step["call"][1:].removesuffix("_sub"), "dims")))
     room = max(ROOM, (rows + 1) * rows)
     memory = {
         place_of(step[a])[0]: np.ones(room, np.clongdouble) for a in (*OPERANDS, *SCALARS) if is_named(step.get(a))
@@ -111,16 +112,40 @@ def elements_of(step: Step, key: str, shape: tuple[int, ...]) -> np.ndarray:
     if len(shape) == 1:
         inc = step.get("inc" + key, 1)
         return first + inc * np.arange(shape[0]) - min(0, inc) * max(0, shape[0] - 1)
+    if sides := sides_of(step):
+        return first + band_index(*shape, *sides, step["ld" + key], step.get("layout") == "row")[0]
+    if key == "ap":
+        return first + packed_index(step["uplo"].upper(), shape[0], step.get("layout") == "row")[0]
     along = (step["ld" + key], 1) if step.get("layout") == "row" else (1, step["ld" + key])
     return first + along[0] * np.arange(shape[0])[:, None] + along[1] * np.arange(shape[1])
 
 
+def sides_of(step: Step) -> tuple[int, int] | None:
+    """How many diagonals of its matrix are stored below and above the main one, if that is a band."""
+    if step["call"][2:] not in ("bmv", "bsv"):
+        return None
+    if "kl" in step:
+        return step["kl"], step["ku"]
+    return (0, step["k"]) if step["uplo"].upper() == "U" else (step["k"], 0)
+
+
+def least_ld(step: Step, ld: str, shape: tuple[int, ...]) -> int:
+    sides = sides_of(step)
+    return 1 + sum(sides) if sides else max(1, shape[step.get("layout") == "row"])
+
+
+def matrix_of(family: str) -> str:
+    """The operand of level 2 that is a matrix, or the first of level 3."""
+    return "ap" if "ap" in names(family, "operands") else "a"
+
+
 def solvable(step: Step, memory: Memory) -> None:
     """Makes a solve exact: powers of two on the diagonal, and beside it a matrix whose square is 0."""
-    at = elements_of(step, "a", shapes(step)["a"])
+    key = matrix_of(step["call"][1:])
+    at = elements_of(step, key, shapes(step)[key])
     i, j = np.indices(at.shape)
-    memory["A"][at[(i % 2 == 0) | (j % 2 == 1)]] = 0
-    memory["A"][at.diagonal()] = np.resize([1, -2, 0.5], len(at))
+    memory[key.upper()][at[(i % 2 == 0) | (j % 2 == 1)]] = 0
+    memory[key.upper()][at.diagonal()] = np.resize([1, -2, 0.5], len(at))
 
 
 def is_named(value: object) -> bool:
@@ -169,7 +194,7 @@ def dimensions(family: str, size: str, rng: np.random.Generator) -> dict[str, in
         out = {d: int(rng.choice([2, 3, 7, 7])) for d in dims}
         out[rng.choice(dims)] = LARGE if rng.random() < 1 / 6 else 7
     elif size != "few":
-        out = {d: int(rng.integers(1, 4)) for d in dims} | {size[0]: 0}
+        out = {d: int(rng.integers(1, 4)) for d in dims} | {size.split()[0]: 0}
     return out
 
 
@@ -232,7 +257,7 @@ class Trial:
             step = {"call": step["call"], "layout": "row"} | step
         found = shapes(step)
         for ld in names(self.family, "ld"):
-            step[ld] = max(1, found[ld[2:]][step.get("layout") == "row"]) + row[ld]
+            step[ld] = least_ld(step, ld, found[ld[2:]]) + row[ld]
         self.at = {key: elements_of(step, key, shape) for key, shape in found.items()}
         return step, road
 
@@ -301,7 +326,8 @@ class Trial:
         self.terms = 4 * sum(self.step[d] for d in names(self.family, "dims")) + 8
 
     def triangle(self) -> tuple[str, np.ndarray]:
-        return place_of(self.step["a"])[0], self.at["a"]
+        key = matrix_of(self.family)
+        return place_of(self.step[key])[0], self.at[key]
 
     def make_solvable(self, memory: Memory) -> None:
         """The diagonal is larger than all beside it, or rounding errors would grow beyond bounds."""
@@ -315,7 +341,7 @@ class Trial:
         out = moduli(memory)
         if self.family in SOLVES and (name := self.triangle()[0]) in out:
             at = self.triangle()[1]
-            out[name][at if derivative else at[~np.eye(len(at), dtype=bool)]] *= -1
+            out[name][np.unique(at if derivative else np.setdiff1d(at, at.diagonal()))] *= -1
         return out
 
     @staticmethod

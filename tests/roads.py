@@ -28,9 +28,9 @@ FLAGS = {
 }
 LAYOUTS = {"row": 101, "col": 102}
 FLAG_NAMES = re.compile(r"trans[ab]?|uplo|side|diag")
-SCALARS, OPERANDS = ("alpha", "beta"), ("a", "b", "c", "x", "y", "dot")
+SCALARS, OPERANDS = ("alpha", "beta"), ("a", "ap", "b", "c", "x", "y", "dot")
 # Of complex routines, the scalars that are real numbers.
-REAL_SCALARS = {"her": ("alpha",), "herk": ("alpha", "beta"), "her2k": ("beta",)}
+REAL_SCALARS = {"her": ("alpha",), "hpr": ("alpha",), "herk": ("alpha", "beta"), "her2k": ("beta",)}
 LEVEL1 = re.compile(r"[sdcz](copy|swap|scal|axpy|dot|dotu|dotc|nrm2|asum)(_sub)?")  # has no layout in CBLAS
 RETURNING = re.compile(r"[sdcz](dot|dotu|dotc|nrm2|asum)")
 NAMES = {"cnrm2": "scnrm2", "znrm2": "dznrm2", "casum": "scasum", "zasum": "dzasum"}  # that are not so regular

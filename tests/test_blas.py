@@ -8,7 +8,19 @@ import itertools
 
 import numpy as np
 import pytest
-from blas_trials import SOLVES, elements_of, flag_choices, names, outputs, plain, shapes, solvable, trials
+from blas_trials import (
+    SOLVES,
+    elements_of,
+    flag_choices,
+    least_ld,
+    names,
+    outputs,
+    plain,
+    shapes,
+    sides_of,
+    solvable,
+    trials,
+)
 from memory_guard import bits
 from oracles import Linear, Memory, Step, extended, gather
 from roads import DTYPE, LEVEL1, RETURNING, ROADS, place, scalar_letter
@@ -59,11 +71,14 @@ def units(x: np.ndarray) -> list[complex]:
 
 def small(family: str, letter: str, flags: dict[str, str], **changes: object) -> tuple[Step, Memory]:
     """A call with padding, offsets and increments, and memory for it."""
-    step = plain(family, letter, flags, {d: 3 if d == "n" else 2 for d in names(family, "dims")})
+    sizes = dict.fromkeys(names(family, "dims"), 2) | {"n": 3}
+    if sides_of(plain(family, letter, flags, sizes)):
+        sizes |= dict.fromkeys({"k", "kl", "ku"} & sizes.keys(), 1)
+    step = plain(family, letter, flags, sizes)
     step |= {key: key.upper() + "[1]" for key in names(family, "operands")} | changes
     step |= dict(zip(names(family, "inc"), [-2, 1] if len(names(family, "inc")) > 1 else [2], strict=False))
     found = shapes(step)
-    step |= {ld: max(1, found[ld[2:]][0]) + 1 for ld in names(family, "ld")}
+    step |= {ld: least_ld(step, ld, found[ld[2:]]) + 1 for ld in names(family, "ld")}
     sizes = {key: int(elements_of(step, key, shape).max()) + 2 for key, shape in found.items()}
     memory = {key.upper(): dyadic(letter, size, i) for i, (key, size) in enumerate(sizes.items())}
     if family in SOLVES:
@@ -146,7 +161,7 @@ def test_long(family, letter, flags, mode):
         step, _ = small(family, letter, flags)
         step |= {d: LONG if d == long else 3 for d in names(family, "dims")} | {"layout": layout}
         step |= dict(zip(names(family, "scalars"), (-1.5, 0.5), strict=False))
-        step |= dict.fromkeys(names(family, "ld"), LONG + 1)
+        step |= dict.fromkeys(names(family, "ld"), LONG + 5)
         sizes = {key: int(elements_of(step, key, shape).max()) + 2 for key, shape in shapes(step).items()}
         memory = {key.upper(): dyadic(letter, size, i) for i, (key, size) in enumerate(sizes.items())}
         if family in SOLVES:
@@ -220,7 +235,7 @@ def test_output_shares_elements(family, letter, out, other, mode):
     step, _ = small(family, letter, flag_choices(family, letter)[0])
     shift = 1 if LEVEL1.fullmatch(step["call"]) and out != "dot" else 0  # there, all elements may be shared
     step |= {out: "W[1]", other: f"W[{1 + shift}]"} | dict.fromkeys(names(family, "inc"), 1)
-    memory = {n: dyadic(letter, 64, i) for i, n in enumerate("ABCXYW")}
+    memory = {n: dyadic(letter, 64, i) for i, n in enumerate((*"ABCXYW", "AP"))}
     plainly = {n: x.copy() for n, x in memory.items()}
     road = next(r for r in ROADS if r.can(step))
     road.call(step, place(plainly))

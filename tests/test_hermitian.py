@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from blas_trials import flag_choices, names, outputs
+from blas_trials import elements_of, flag_choices, matrix_of, names, outputs, shapes
 from memory_guard import bits
 from oracles import extended
 from roads import ROADS, place, scalar_letter
@@ -13,7 +13,7 @@ from blasad import Forward, Reverse, Tape
 
 CASES = [
     pytest.param(f, flags, id=f"{f} {''.join(flags.values())}")
-    for f in ("hemv", "her", "her2", "hemm", "herk", "her2k")
+    for f in ("hemv", "hbmv", "hpmv", "her", "hpr", "her2", "hpr2", "hemm", "herk", "her2k")
     for flags in flag_choices(f, "z")
 ]
 
@@ -31,9 +31,8 @@ def test_imaginary_diagonal(family, flags, layout, mode):
         if not (real and layout == "row"):
             memory["P" + s] = np.array([-1.5 if real else 0.5 - 1j])
             step[s] = f"P{s}[0]"
-    key = "c" if family in ("herk", "her2k") else "a"
-    order = step["m"] if flags.get("side") == "L" else step["n"]
-    diagonal = 1 + 6 * np.arange(order)
+    key = "c" if family in ("herk", "her2k") else matrix_of(family)
+    diagonal = elements_of(step, key, shapes(step)[key]).diagonal()
     written = key in outputs(family)
     shadow = {n: dyadic("d" if x.dtype.kind == "f" else "z", x.size, 7) for n, x in memory.items()}
     traced = Traced(step, extended(memory), ["P" + s for s in ("alpha", "beta") if "P" + s in memory])
@@ -52,14 +51,14 @@ def test_imaginary_diagonal(family, flags, layout, mode):
     shadow[matrix].imag[diagonal] = want[matrix].imag[diagonal] = 0
     for n, x in shadow.items():
         assert np.array_equal(x, want[n]), n
-    assert bits(imaginary) == (bits(np.zeros(order)) if written else before)
+    assert bits(imaginary) == (bits(np.zeros(len(diagonal))) if written else before)
 
 
 @pytest.mark.parametrize("mode", [Reverse, Forward], ids=["reverse", "forward"])
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
 @pytest.mark.parametrize("beta", [1.0, 0.5])
 @pytest.mark.parametrize("k", [0, 2])
-@pytest.mark.parametrize(("family", "flags"), [c for c in CASES if c.values[0] not in ("hemv", "hemm")])
+@pytest.mark.parametrize(("family", "flags"), [c for c in CASES if c.values[0] not in ("hemv", "hbmv", "hpmv", "hemm")])
 def test_early_return(family, flags, k, beta, alpha, mode):
     """A routine that returns at once leaves an imaginary diagonal; its derivative does, whatever scalars are active."""
     step, memory = small(family, "z", flags)

@@ -16,7 +16,7 @@ import blasad
 from blasad import Forward, Reverse, Tape
 
 SCALARS = {"alpha": 0.5 + 1j, "beta": -1.5 + 0.5j}
-DISCONTINUOUS = ("her", "her2", "trmm", "trsm")  # at alpha = 0, where they return at once or store zeros
+DISCONTINUOUS = ("her", "hpr", "her2", "hpr2", "trmm", "trsm")  # at alpha = 0, where they return at once or store zeros
 Pair = tuple[Memory, Memory]  # of memory and of its shadows
 
 

@@ -110,6 +110,11 @@ class Routine:
     def of(self, kind: str) -> list[Argument]:
         return [a for a in self.arguments if a.kind == kind]
 
+    @property
+    def sides(self) -> tuple[str, str]:
+        """The dimensions that say how many diagonals of a band are below and above the main one."""
+        return ("k", "k") if self.index("kl") is None else ("kl", "ku")
+
     def argument(self, name: str) -> Argument:
         return next(a for a in self.arguments if a.name == name)
 
@@ -160,6 +165,10 @@ class Routine:
             elif a.kind == "ld" and o.get("storage") == "vector":
                 if self.exported:
                     tests.append((f"c->{a.field} == 0", position))
+            elif a.kind == "ld" and o.get("storage") == "band":  # < kl + ku + 1, whatever they are
+                kl, ku = (f"c->{self.argument(name).field}" for name in self.sides)
+                both = f" || c->{a.field} - {kl} <= {ku}" if kl != ku else ""
+                tests.append((f"c->{a.field} <= {kl}{both}", position))
             elif a.kind == "ld":
                 rows = self.size(o, 0)
                 tests.append((f"c->{a.field} < ({rows} > 1 ? {rows} : 1)", position))
@@ -217,6 +226,7 @@ def fill(r: Routine, t: str, abi: str, row_major: bool) -> str:
     if r.hidden_flag:
         conj = "C" if row_major else "N"
         lines.append(f"call.{r.hidden_flag.field} = '{conj}';")
+    lines += [f"call.operand[{i}].ld = 1;" for i, o in enumerate(r.operands) if o.get("storage") == "packed"]
     if r.result is not None:
         own = not r.through(t, abi)
         lines.append(f"call.operand[{r.result}] = (bl_operand){{{'&' * own}result, 1}};")
@@ -333,11 +343,12 @@ def spec(r: Routine) -> str:
 
     def operand(o: dict[str, Any]) -> str:
         storage = o.get("storage", "general")
-        flags = [r.index(name) if storage == "triangle" else None for name in ("uplo", "diag")]
+        flags = [r.index(name) if storage not in ("general", "vector") else None for name in ("uplo", "diag")]
+        sides = [r.argument(name).index if storage == "band" else None for name in r.sides]
         flag, letters = (str(r.argument(o["by"][0]).index), o["by"][1]) if "by" in o else ("BL_NEVER", "")
         fields = [f'"{o["name"]}"', str(o["role"] != "in").lower(), str(o.get("real", False)).lower()]
         fields += [f"BL_{storage.upper()}"]
-        fields += ["BL_NEVER" if i is None else str(i) for i in flags]
+        fields += ["BL_NEVER" if i is None else str(i) for i in flags + sides]
         fields += [flag, f"{{{', '.join(repr(x) for x in (letters * 2)[:2]) or '0, 0'}}}"]
         return f"{{{', '.join(fields)}, {{{dims(o['shape'])}, {dims(o.get('otherwise', o['shape']))}}}}}"
 

@@ -19,15 +19,16 @@ class Refused(Exception):
 class View:
     """The elements of a buffer that one operand of one call names, in the shape of the operand."""
 
-    def __init__(self, call, key, index):
+    def __init__(self, call, key, index, stored=None):
         self.call, self.key, self.index = call, key, index
+        self.stored = np.ones(index.shape, bool) if stored is None else stored  # the others are zeros
         call.views[key] = self
         self.name = call.place(key)[0]
         self.memory = call.memory[self.name]
         assert index.size == 0 or 0 <= index.min() <= index.max() < self.memory.size, f"{key} leaves {self.name}"
 
     def get(self, mask=None):
-        mask = np.ones(self.index.shape, bool) if mask is None else mask
+        mask = self.stored if mask is None else self.stored & mask
         self.call.reads.setdefault(self.key, set()).update((self.name, i) for i in self.index[mask].tolist())
         if not mask.any():
             return np.zeros(self.index.shape, self.memory.dtype)
@@ -36,7 +37,7 @@ class View:
         return out
 
     def set(self, values, mask=None):
-        mask = np.ones(self.index.shape, bool) if mask is None else mask
+        mask = self.stored if mask is None else self.stored & mask
         self.call.writes.setdefault(self.key, set()).update((self.name, i) for i in self.index[mask].tolist())
         self.memory[self.index[mask]] = np.broadcast_to(values, self.index.shape)[mask]
 
@@ -93,12 +94,47 @@ class Call:
         down, right = (ld, 1) if self.row_major else (1, ld)
         return View(self, key, self.place(key)[1] + down * np.arange(rows)[:, None] + right * np.arange(cols))
 
+    def band(self, rows, cols, kl, ku):
+        ld = self.args["lda"]
+        if ld < kl + ku + 1:
+            self.refuse("lda")
+        index, stored = band_index(rows, cols, kl, ku, ld, self.row_major)
+        return View(self, "a", self.place("a")[1] + index, stored)
+
+    def triangle(self, uplo, n):
+        """The operand of which a triangle is stored: as part of a matrix, in a band or packed."""
+        if "ap" in self.args:
+            index, stored = packed_index(uplo, n, self.row_major)
+            return View(self, "ap", self.place("ap")[1] + index, stored)
+        if "k" in self.args:
+            return self.band(n, n, *(0, self["k"])[:: 1 if uplo == "U" else -1])
+        return self.matrix("a", n, n)
+
     def vector(self, key, n):
         inc = self.args["inc" + key]
         if inc == 0 and self.family not in LEVEL1:
             self.refuse("inc" + key)
         first = self.place(key)[1] + (max(n - 1, 0) * -inc if inc < 0 else 0)
         return View(self, key, first + inc * np.arange(max(n, 0)))
+
+
+def band_index(rows, cols, kl, ku, ld, row_major):
+    """Where each element is, and whether it is anywhere; those that are not have the place of the first one."""
+    i, j = np.indices((rows, cols))
+    stored = (i - j <= kl) & (j - i <= ku)
+    index = i * ld + kl + j - i if row_major else j * ld + ku + i - j
+    return np.where(stored, index, index[:1, :1]), stored
+
+
+def packed_index(uplo, n, row_major):
+    i, j = np.indices((n, n))
+    stored = i <= j if uplo == "U" else i >= j
+    long, short = (i, j) if row_major else (j, i)  # row after row, or column after column
+    if (uplo == "U") != row_major:  # each is one longer than that before it
+        index = long * (long + 1) // 2 + short
+    else:
+        index = long * n - long * (long - 1) // 2 + short - long
+    return np.where(stored, index, 0), stored
 
 
 def op(flag, a):
@@ -206,14 +242,14 @@ def trmm(c, solve=False):
 
 def trmv(c, solve=False):
     uplo, trans, diag, n = c.flag("uplo"), c.flag("trans"), c.flag("diag"), c["n"]
-    a, x = c.matrix("a", n, n), c.vector("x", n)
+    a, x = c.triangle(uplo, n), c.vector("x", n)
     t = op(trans, triangular(a, uplo, diag))
     x.set(substitute(t, x.get(), (uplo == "L") == (trans == "N")) if solve else t @ x.get())
 
 
-def gemv(c):
+def gemv(c, banded=False):
     trans, m, n, alpha, beta = c.flag("trans"), c["m"], c["n"], c.scalar("alpha"), c.scalar("beta")
-    a = c.matrix("a", m, n)
+    a = c.band(m, n, c["kl"], c["ku"]) if banded else c.matrix("a", m, n)
     x, y = c.vector("x", n if trans == "N" else m), c.vector("y", m if trans == "N" else n)
     if m and n and not (alpha == 0 and beta == 1):  # empty: leaves y as it is, whatever beta
         update(y, lambda: alpha * (op(trans, a.get()) @ x.get()), alpha, beta)
@@ -221,7 +257,7 @@ def gemv(c):
 
 def symv(c, hermitian=False):
     uplo, n, alpha, beta = c.flag("uplo"), c["n"], c.scalar("alpha"), c.scalar("beta")
-    a, x, y = c.matrix("a", n, n), c.vector("x", n), c.vector("y", n)
+    a, x, y = c.triangle(uplo, n), c.vector("x", n), c.vector("y", n)
     if n and not (alpha == 0 and beta == 1):
         update(y, lambda: alpha * (symmetric(a, uplo, hermitian) @ x.get()), alpha, beta)
 
@@ -237,7 +273,7 @@ def ger(c, conjugate=False):
 def syr(c, hermitian=False, rank2=False):
     uplo, n, alpha = c.flag("uplo"), c["n"], c.scalar("alpha")
     x, y = c.vector("x", n), c.vector("y", n) if rank2 else None
-    a = c.matrix("a", n, n)
+    a = c.triangle(uplo, n)
 
     def product():
         v = x.get()
@@ -310,17 +346,30 @@ ROUTINES = {
     "trmm": trmm,
     "trsm": lambda c: trmm(c, True),
     "trmv": trmv,
+    "tbmv": trmv,
+    "tpmv": trmv,
     "trsv": lambda c: trmv(c, True),
+    "tbsv": lambda c: trmv(c, True),
+    "tpsv": lambda c: trmv(c, True),
     "gemv": gemv,
+    "gbmv": lambda c: gemv(c, True),
     "symv": symv,
+    "sbmv": symv,
+    "spmv": symv,
     "hemv": lambda c: symv(c, True),
+    "hbmv": lambda c: symv(c, True),
+    "hpmv": lambda c: symv(c, True),
     "ger": ger,
     "geru": ger,
     "gerc": lambda c: ger(c, True),
     "syr": syr,
     "her": lambda c: syr(c, True),
+    "spr": syr,
+    "hpr": lambda c: syr(c, True),
     "syr2": lambda c: syr(c, False, True),
+    "spr2": lambda c: syr(c, False, True),
     "her2": lambda c: syr(c, True, True),
+    "hpr2": lambda c: syr(c, True, True),
     "dot": dot,
     "dotu": dot,
     "dotc": lambda c: dot(c, True),

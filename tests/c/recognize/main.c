@@ -204,11 +204,7 @@ static bl_view random_operand(int64_t count, int64_t element, int width)
     if (check_below(4) == 0)
         rows = 1;
     const int64_t pad = check_below(2) * check_below(3) * width, column = rows * element;
-    bl_view v = {content + 64, content + 64, column, column + pad, count / rows, 0};
-    if (pad == 0 || v.columns == 1)
-        return bl_view_run(content + 64, count * element);
-    v.end = bl_view_column(&v, v.columns - 1) + column;
-    return v;
+    return bl_view_of(content + 64, column, count / rows, column + pad, 1);
 }
 
 static void fill(const bl_view *v, const char *flat)
@@ -502,8 +498,7 @@ static void test_overlap(void)
     for (int i = 0; i < 8; i++)
         numbers[2 * i + 1] = numbers[2 * i];
     CHECK(note(&vs, make((char *)numbers, 1, (int64_t[]){8}, (int64_t[]){16}, 8, 8), false, 1));
-    const bl_view self = {(char *)numbers, (char *)(numbers + 15), 8, 16, 8, 0};
-    const bl_view between = {(char *)(numbers + 1), (char *)(numbers + 16), 8, 16, 8, 0};
+    const bl_view self = bl_view_of(numbers, 1, 8, 2, 8), between = bl_view_of(numbers + 1, 1, 8, 2, 8);
     CHECK(find(&vs, &self, &m) == BL_MATCH_NONE);
     CHECK(find(&vs, &between, &m) == BL_MATCH_HERE);
     numbers[2] = 99;
