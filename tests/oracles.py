@@ -58,6 +58,7 @@ ARGUMENTS = {
     "trmv": "uplo trans diag n a lda x incx",
     "trsv": "uplo trans diag n a lda x incx",
     "gemm": "transa transb m n k alpha a lda b ldb beta c ldc",
+    "gemmt": "uplo transa transb n k alpha a lda b ldb beta c ldc",
     "symm": "side uplo m n alpha a lda b ldb beta c ldc",
     "hemm": "side uplo m n alpha a lda b ldb beta c ldc",
     "syrk": "uplo trans n k alpha a lda beta c ldc",
