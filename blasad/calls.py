@@ -58,6 +58,7 @@ _OPERATIONS: dict[str, Callable[[int, int, int, int], tuple[int, int]]] = {
     "tbsv": lambda m, n, k, order: (order, order - n),
     "tpsv": lambda m, n, k, order: (n * (n + 1) // 2, n * (n - 1) // 2),
     "gemm": lambda m, n, k, order: (m * n * k,) * 2,
+    "gemmt": lambda m, n, k, order: (k * n * (n + 1) // 2,) * 2,
     "symm": lambda m, n, k, order: (m * n * order,) * 2,
     "hemm": lambda m, n, k, order: (m * n * order,) * 2,
     "syrk": lambda m, n, k, order: (k * n * (n + 1) // 2,) * 2,

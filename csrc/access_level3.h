@@ -8,17 +8,20 @@
 enum { A, B, C };
 enum { ALPHA, BETA };
 
+/* ---- gemm, and gemmt, which is a gemm of a triangle of C */
+
 typedef struct gemm {
     int type;
+    char uplo;   /* 'A': all of C */
     char ta, tb; /* real types: N or T only */
     int64_t m, n, k;
 } gemm;
 
 static inline gemm read_gemm(const bl_call *c)
 {
-    bool z = bl_is_complex(c->type);
-    char ta = c->flag[0], tb = c->flag[1];
-    return (gemm){c->type, !z && ta == 'C' ? 'T' : ta, !z && tb == 'C' ? 'T' : tb, c->dim[0], c->dim[1], c->dim[2]};
+    const bool z = bl_is_complex(c->type), whole = c->routine == BL_GEMM;
+    const char *op = c->flag + !whole, ta = !z && op[0] == 'C' ? 'T' : op[0], tb = !z && op[1] == 'C' ? 'T' : op[1];
+    return (gemm){c->type, whole ? 'A' : c->flag[0], ta, tb, c->dim[0], c->dim[whole ? 1 : 0], c->dim[whole ? 2 : 1]};
 }
 
 /* C <- alpha product + beta C, where the product is a sum of `terms` or there is none. */
@@ -78,6 +81,16 @@ static inline unsigned gemm_needs(const bl_call *c, unsigned active)
     return update_needs(c, active, c->dim[0] == 0 || c->dim[1] == 0, c->dim[2] > 0);
 }
 
+static inline void gemmt_access(const bl_call *c, bl_access *a)
+{
+    update_access(c, a, c->dim[0] == 0, c->dim[1] > 0, BL_OPERAND(A) | BL_OPERAND(B), BL_OPERAND(C));
+}
+
+static inline unsigned gemmt_needs(const bl_call *c, unsigned active)
+{
+    return update_needs(c, active, c->dim[0] == 0, c->dim[1] > 0);
+}
+
 /* BLAS has no op that conjugates without transposing: such an operand is conjugated into workspace. 'R' says so. */
 static inline char adjoint_of(char op) { return op == 'N' ? 'C' : op == 'C' ? 'N' : 'R'; }   /* of op(X)^H */
 static inline char conjugate_of(char op) { return op == 'N' ? 'R' : op == 'T' ? 'C' : 'T'; } /* of conj(op(X)) */
@@ -90,9 +103,9 @@ static inline char partner_op(char own, char other)
 
 /* Bytes for a cell with conj(alpha), the unscaled product of an active alpha, and the larger of the conjugated
  * operands. */
-static inline size_t gemm_workspace(const bl_call *c, unsigned active)
+static inline size_t product_workspace(const bl_call *c, unsigned active, unsigned needs)
 {
-    const unsigned needs = gemm_needs(c, active); /* where it needs no operand, sizes have no memory behind them */
+    /* where it needs no operand, sizes have no memory behind them */
     const gemm g = read_gemm(c);
     const int64_t size = bl_element_size(c->type);
     bool z = bl_is_complex(c->type), to_a = active & (BL_OPERAND(A) | BL_SCALAR(ALPHA)), to_b = active & BL_OPERAND(B);
@@ -106,13 +119,25 @@ static inline size_t gemm_workspace(const bl_call *c, unsigned active)
     return cell + product + (for_a > for_b ? for_a : for_b);
 }
 
-/* Up to this order the triangle of a product is cut out of its square. */
+static inline size_t gemm_workspace(const bl_call *c, unsigned active)
+{
+    return product_workspace(c, active, gemm_needs(c, active));
+}
+
+/* Up to this order a triangle is cut out of a square, or completed to one. */
 enum { LEAF = 64 };
 
 static inline size_t leaf_room(int64_t order, int64_t size)
 {
     const int64_t n = order < LEAF ? order : LEAF;
     return bl_room(n * n, size);
+}
+
+/* And a square block of C's shadow. */
+static inline size_t gemmt_workspace(const bl_call *c, unsigned active)
+{
+    const unsigned needs = gemmt_needs(c, active) & (BL_OPERAND(A) | BL_OPERAND(B));
+    return needs ? leaf_room(c->dim[0], c->size) + product_workspace(c, active, needs) : 0;
 }
 
 /* ---- symm */

@@ -9,6 +9,7 @@
 #include "entry.h"
 #include "error.h"
 #include "kernels.h"
+#include "lacking.h"
 #include "record.h"
 #include "turned.h"
 
@@ -115,6 +116,22 @@ static const char *plain_name(int routine, int type, bool cblas, char buffer[sta
     return buffer;
 }
 
+/* The function that serves the routine; it may have two names, each of them with a function of its own. */
+static void *find_routine(const source *s, int routine, int type, bool cblas)
+{
+    char name[32];
+    void *found = find(s, plain_name(routine, type, cblas, name));
+    const char *alias = bl_routine_table[routine]->alias[type];
+    return found || !alias ? found : find(s, alias);
+}
+
+static bool is_called(const source *s, int routine, int type, bool cblas, const void *address)
+{
+    char name[32];
+    const char *alias = bl_routine_table[routine]->alias[type];
+    return find(s, plain_name(routine, type, cblas, name)) == address || (alias && find(s, alias) == address);
+}
+
 /* A table from a source, or NULL with the error set; under the lock. `width` 0: probe. */
 static bl_backend *make(const source *s, bool cblas, int width, const char *path)
 {
@@ -130,13 +147,14 @@ static bl_backend *make(const source *s, bool cblas, int width, const char *path
     b->id = (uint16_t)made_count;
     b->width = width ? width : probe_width(s, cblas);
     b->complex_return = cblas ? BL_COMPLEX_UNKNOWN : probe_complex(s);
-    for (int r = 0; r < BL_FIRST_KERNEL; r++)
+    for (int r = 0; r < BL_ALL; r++)
         for (int t = 0; t < 4; t++) {
-            char routine[32];
-            if (!bl_routine_table[r]->called[t])
+            if ((r >= BL_FIRST_KERNEL && r <= BL_OPERATION) || !bl_routine_table[r]->called[t])
                 continue;
-            b->function[r][t].run = as_function(find(s, plain_name(r, t, cblas, routine)));
+            b->function[r][t].run = as_function(find_routine(s, r, t, cblas));
             b->function[r][t].abi = (uint8_t)((cblas ? BL_C32 : BL_F32) + (b->width == 64));
+            if (r >= BL_FIRST_KERNEL)
+                continue; /* a sequence, which only a program calls */
             b->function[r][t].call = bl_callers[r][t][b->function[r][t].abi];
             if (b->complex_return == BL_COMPLEX_POINTER && bl_returns_complex(r, t))
                 b->function[r][t].call = bl_hidden_callers[r][t][b->width == 64];
@@ -309,7 +327,7 @@ static known *libraries;
 static int pool_used;
 
 /* The library that `address` comes from, if it is what that library calls this routine. */
-static bl_backend *library_of(void *address, const char *routine)
+static bl_backend *library_of(void *address, const bl_symbol_info *name)
 {
     Dl_info info;
     if (!dladdr(address, &info) || !info.dli_fname || !*info.dli_fname)
@@ -319,7 +337,7 @@ static bl_backend *library_of(void *address, const char *routine)
         return NULL;
     for (int d = 0; d < DECORATIONS; d++) {
         source s = {.handle = handle, .pattern = decorations[d].pattern};
-        if (find(&s, routine) != address)
+        if (!is_called(&s, name->routine, name->type, bl_abi_is_cblas(name->abi), address))
             continue;
         for (known *k = libraries; k; k = k->next)
             if (k->handle == handle && k->pattern == s.pattern) {
@@ -344,8 +362,6 @@ static bl_backend *library_of(void *address, const char *routine)
 
 static int wrap(const bl_symbol_info *name, void *address, int integer_bits, void **out)
 {
-    char routine[32];
-    plain_name(name->routine, name->type, bl_abi_is_cblas(name->abi), routine);
     Dl_info theirs, ours;
     bool found = dladdr(address, &theirs) != 0,
          theirs_is_known = found && theirs.dli_sname && theirs.dli_saddr == address;
@@ -362,12 +378,14 @@ static int wrap(const bl_symbol_info *name, void *address, int integer_bits, voi
             "it by that name",
             name->name, address, theirs.dli_sname);
 
-    bl_backend *b = library_of(address, routine);
+    bl_backend *b = library_of(address, name);
     int width = integer_bits ? integer_bits : b ? b->width : bl_abi_width(name->abi);
     if (b && integer_bits && integer_bits != b->width)
         return bl_fail(BLASAD_BACKEND, "wrap(\"%s\", %p): %s was probed and has %d-bit integers, not %d", name->name,
                        address, b->path, b->width, integer_bits);
     const int abi = (bl_abi_is_cblas(name->abi) ? BL_C32 : BL_F32) + (width == 64);
+    char routine[32];
+    plain_name(name->routine, name->type, bl_abi_is_cblas(name->abi), routine);
     const source single = {.count = 1, .names = (const char *const[]){routine}, .functions = &address};
     void (*entry)(void) = NULL;
     for (int i = 0; i < BL_SYMBOLS; i++) {
@@ -420,19 +438,13 @@ BL_EXPORT int blasad_wrap(const char *name, void *implementation, int integer_bi
 /* ---- calls on their way down */
 
 /* What serves a call: its own BLAS; where that is no more than a wrapped pointer, or lacks the routine, the one behind
- * blasad's names. If there is none the program ends, as one ends whose library lacks a symbol. */
+ * blasad's names; or none. */
 static const bl_backend *server(const bl_call *c)
 {
     const bl_backend *b = c->backend;
     if (__builtin_expect(!b->function[c->routine][c->type].run, 0))
         b = bl_backend_default();
-    if (!b || !b->function[c->routine][c->type].run) {
-        char name[16];
-        fprintf(stderr, "blasad: %s is wanted, and %s has none: set BLASAD_BACKEND=/path/to/a/whole/BLAS\n",
-                bl_call_name(c, name), c->backend->path);
-        abort();
-    }
-    return b;
+    return b && b->function[c->routine][c->type].run ? b : NULL;
 }
 
 void bl_backend_run(const bl_call *c)
@@ -446,7 +458,14 @@ void bl_backend_run(const bl_call *c)
         return;
     }
     const bl_backend *b = server(c);
-    b->function[c->routine][c->type].call(c, b->function[c->routine][c->type].run);
+    if (__builtin_expect(b != NULL, 1)) {
+        b->function[c->routine][c->type].call(c, b->function[c->routine][c->type].run);
+    } else if (!bl_run_lacking(c)) { /* then the program ends, as one ends whose library lacks a symbol */
+        char name[16];
+        fprintf(stderr, "blasad: %s is wanted, and %s has none: set BLASAD_BACKEND=/path/to/a/whole/BLAS\n",
+                bl_call_name(c, name), c->backend->path);
+        abort();
+    }
 }
 
 static bool fits(const bl_call *c)
@@ -471,7 +490,13 @@ static int as_numbered(const bl_call *c, int argument)
                 for (argument = 1; strcmp(s->arguments[argument - 1], s->row_major[p][1]) != 0;)
                     argument++;
     }
-    return argument + (bl_abi_is_cblas(bl_symbol_table[c->symbol].abi) && !s->level1);
+    const bl_symbol_info *symbol = &bl_symbol_table[c->symbol];
+    if (symbol->routine != c->routine) { /* a call of a sequence, which has the arguments of its own */
+        const char *const *names = bl_routine_table[symbol->routine]->arguments, *name = s->arguments[argument - 1];
+        for (argument = 1; strcmp(names[argument - 1], name) != 0;)
+            argument++;
+    }
+    return argument + (bl_abi_is_cblas(symbol->abi) && !s->level1);
 }
 
 /* A name was called, and nobody has chosen what serves it: the environment may. Else the program ends, as one ends

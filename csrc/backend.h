@@ -32,7 +32,7 @@ typedef struct bl_backend {
         void (*run)(void);
         bl_caller call;
         uint8_t abi;
-    } function[BL_ROUTINES][4];
+    } function[BL_ALL][4];
     /* How the library returns a complex number: in registers, or through a hidden first pointer. */
     enum { BL_COMPLEX_UNKNOWN, BL_COMPLEX_REGISTERS, BL_COMPLEX_POINTER } complex_return;
     int width; /* of its integers, in bits */

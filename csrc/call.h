@@ -87,6 +87,7 @@ typedef struct bl_operand_spec {
 typedef struct bl_routine_spec {
     const char *name;
     const char *called[4];                                   /* by type: "ddot"; NULL: there is no such routine */
+    const char *alias[4];                                    /* a second name, or NULL */
     const char *const *flags, *const *dims, *const *scalars; /* names, NULL at the end */
     const char *const *arguments;                            /* Fortran order, NULL at the end */
     const char *const (*row_major)[2];                       /* swapped pairs, {NULL, NULL} at the end */
@@ -100,7 +101,7 @@ typedef struct bl_routine_spec {
     int (*check)(const bl_call *c); /* Fortran position of the first argument that the reference calls illegal, or 0 */
 } bl_routine_spec;
 
-extern const bl_routine_spec *const bl_routine_table[BL_ROUTINES + 1];
+extern const bl_routine_spec *const bl_routine_table[BL_ALL];
 extern const char bl_type_letter[4];
 
 /* ---- views: the elements of an operand, as a set of columns and never as a box */

@@ -433,7 +433,8 @@ void bl_tape_refused(bl_layer *self, const bl_call *c, int argument)
         return;
     }
     /* The value stands where the canonical call keeps the argument, under its column-major name. */
-    const char *name = s->arguments[argument - 1 - cblas], *canonical = name;
+    const bl_routine_spec *called = bl_routine_table[bl_symbol_table[c->symbol].routine];
+    const char *name = called->arguments[argument - 1 - cblas], *canonical = name;
     for (int p = 0; c->row_major && s->row_major[p][0]; p++)
         if (strcmp(s->row_major[p][0], name) == 0)
             canonical = s->row_major[p][1];

@@ -71,6 +71,7 @@ ARGUMENTS = {
     "tbsv": "uplo trans diag n k a lda x incx",
     "tpsv": "uplo trans diag n ap x incx",
     "gemm": "transa transb m n k alpha a lda b ldb beta c ldc",
+    "gemmt": "uplo transa transb n k alpha a lda b ldb beta c ldc",
     "symm": "side uplo m n alpha a lda b ldb beta c ldc",
     "hemm": "side uplo m n alpha a lda b ldb beta c ldc",
     "syrk": "uplo trans n k alpha a lda beta c ldc",

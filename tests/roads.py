@@ -34,6 +34,7 @@ REAL_SCALARS = {"her": ("alpha",), "hpr": ("alpha",), "herk": ("alpha", "beta"),
 LEVEL1 = re.compile(r"[sdcz](copy|swap|scal|axpy|dot|dotu|dotc|nrm2|asum)(_sub)?")  # has no layout in CBLAS
 RETURNING = re.compile(r"[sdcz](dot|dotu|dotc|nrm2|asum)")
 NAMES = {"cnrm2": "scnrm2", "znrm2": "dznrm2", "casum": "scasum", "zasum": "dzasum"}  # that are not so regular
+ALIASES = {"gemmtr": "gemmt"}  # second names
 
 
 def number_letter(routine: str) -> str:

@@ -3,10 +3,11 @@
 import tomllib
 from pathlib import Path
 
-from roads import NAMES
+from roads import ALIASES, NAMES
 
 import blasad
 
+BATCHES = ("gemm_batch", "gemm_batch_strided")  # sequences of calls of gemm, which is what tapes see of them
 SOURCE = Path(__file__).parents[1] / "csrc" / "routines.toml"
 DECORATIONS = (
     *("{}_", "scipy_{}_", "{}_64_", "{}_64", "{}64_", "scipy_{}_64_"),
@@ -24,6 +25,8 @@ def families() -> dict[str, str]:
         if name.startswith("cblas_") and not name.endswith(("64", "64_")):
             routine = norms.get(name[6:], name[6:].removesuffix("_sub"))
             letter, family = routine[0], routine[1:]
+            if family in ALIASES or family in BATCHES:
+                continue
             found[family] = found.get(family, "") + letter
     return found
 

@@ -23,8 +23,8 @@ from oracles import (
     moduli,
     modulus,
 )
-from roads import CBLAS, DTYPE, FORTRAN, NAMES, RETURNING, ROADS, Road, gemm, number_letter, place
-from table import DECORATIONS, arguments, families
+from roads import ALIASES, CBLAS, DTYPE, FORTRAN, NAMES, RETURNING, ROADS, Road, gemm, number_letter, place
+from table import BATCHES, DECORATIONS, arguments, families
 from tracing import Traced
 
 import blasad
@@ -33,6 +33,8 @@ from blasad import Forward, Reverse, Tape
 FAMILIES = families()
 TRANS = ["".join(p) for p in itertools.product("NTC", repeat=2)]
 SIZES = st.sampled_from([0, 1, 2, 3, 7, 33])
+# Those of batches: test_gemm_batch.py
+EVERY_NAME = [name for name in blasad.backend.names() if not any(batch in name for batch in BATCHES)]
 
 
 def each_type() -> list[tuple[str, str]]:
@@ -52,7 +54,8 @@ def test_every_decoration_has_a_name():
         stores = RETURNING.fullmatch(routine) and number_letter(routine) in "cz"
         for d in DECORATIONS:
             expected.add(d.format(NAMES.get(routine, routine) + "_sub" * bool(stores and "cblas" in d)))
-    assert set(blasad.backend.names()) == expected
+            expected.update(d.format(routine[0] + a) for a, family in ALIASES.items() if family == routine[1:])
+    assert set(EVERY_NAME) == expected
 
 
 # ---------------------------------------------------------------- one call, and all that must hold around it
@@ -410,13 +413,14 @@ def test_jacobian_of_memory(letter, trans, scalars):
 # ---------------------------------------------------------------- every name
 
 
-@pytest.mark.parametrize("name", blasad.backend.names())
+@pytest.mark.parametrize("name", EVERY_NAME)
 def test_every_name_records(name):
     """Whatever the decoration: the call is made, with its integers, and recorded under that name."""
     pattern = max((d for d in DECORATIONS if _fits(d, name)), key=len)
     prefix, suffix = pattern.split("{}")
     called = name.removeprefix(prefix).removesuffix(suffix).removesuffix("_sub")
     routine = {symbol: r for r, symbol in NAMES.items()}.get(called, called)
+    routine = routine[0] + ALIASES.get(routine[1:], routine[1:])
     road, letter, family = Road("ctypes", pattern), routine[0], routine[1:]
     dims = dict.fromkeys(names(family, "dims"), 2)
     step = plain(
@@ -441,9 +445,9 @@ def test_every_name_records(name):
         for n, x in memory.items():
             if not (by_value and n == "DOT"):
                 tape.duplicated(x, shadow[n], name=n)
-        road.call(step, place(memory))
+        road.call({**step, "call": called} if called[1:] in ALIASES else step, place(memory))
     (call,) = tape
-    assert (call.symbol, call.routine) == (name, called)
+    assert (call.symbol, call.routine) == (name, NAMES.get(routine, routine))
     same = np.allclose if family == "nrm2" else np.array_equal
     for n, x in memory.items():
         assert same(x, traced.after[n])
@@ -457,7 +461,8 @@ def test_every_name_records(name):
 
 def _fits(pattern: str, name: str) -> bool:
     prefix, suffix = pattern.split("{}")
-    routines = (letter + family for family, letters in FAMILIES.items() for letter in letters)
+    families = FAMILIES | {alias: FAMILIES[family] for alias, family in ALIASES.items()}
+    routines = (letter + family for family, letters in families.items() for letter in letters)
     return name in {f"{prefix}{NAMES.get(r, r)}{sub}{suffix}" for r in routines for sub in ("", "_sub")}
 
 

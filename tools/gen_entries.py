@@ -17,6 +17,7 @@ names_map.h   their names as C symbols, so that no symbol of ours collides with 
 
 import sys
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ class Routine:
         self.operands, self.level1 = entry["operands"], entry.get("level1", False)
         self.transposes, self.real = entry.get("transposes", "NTC"), entry.get("real", [])
         self.named = {t: entry.get("names", {}).get(t, t + self.name) for t in self.types}
+        self.aliases = {t: t + entry["alias"] for t in self.types if "alias" in entry}
         names = [o["name"] for o in self.operands]
         self.result = names.index(entry["returns"]) if "returns" in entry else None
         self.arguments: list[Argument] = []
@@ -106,6 +108,10 @@ class Routine:
 
     def symbol(self, t: str, abi: str) -> str:
         return f"{self.named[t]}_sub" if abi[0] == "c" and self.through(t, abi) else str(self.named[t])
+
+    def symbols(self, t: str, abi: str) -> list[str]:
+        """All names, undecorated."""
+        return [self.symbol(t, abi), *(alias for letter, alias in self.aliases.items() if letter == t)]
 
     def of(self, kind: str) -> list[Argument]:
         return [a for a in self.arguments if a.kind == kind]
@@ -330,6 +336,59 @@ static inline void bl_{r.name}({", ".join(declared)})
 """
 
 
+class Sequence:
+    """A routine that is calls of gemm; no layer sees one."""
+
+    def __init__(self, entry: dict[str, Any]) -> None:
+        self.name, self.types, self.arrays = entry["name"], entry["types"], entry.get("arrays", False)
+        self.arguments: list[str] = entry["arguments"].split()
+
+    def c_type(self, name: str, t: str, abi: str) -> str:
+        flag, scalar = name.startswith("trans"), name in SCALARS
+        if name in ("a", "b", "c"):
+            return f"{REAL[t]} *const *" if self.arrays else f"{REAL[t]} *"
+        base = ("char" if abi[0] == "f" else "int") if flag else REAL[t] if scalar else f"int{abi[1:]}_t"
+        by_address = (self.arrays and name != "group_count") or abi[0] == "f" or (scalar and t in "cz")
+        return f"const {base} *" if by_address else f"{base} "
+
+    def parameters(self, t: str, abi: str) -> str:
+        return ", ".join(["int layout"] * (abi[0] == "c") + [f"{self.c_type(a, t, abi)}{a}" for a in self.arguments])
+
+    def entry(self, t: str, abi: str) -> str:
+        def at(*names: str) -> str:
+            return ", ".join(
+                "&" * ("*" not in self.c_type(n, t, abi)) + n if n in self.arguments else "NULL" for n in names
+            )
+
+        cblas = abi[0] == "c"
+        given = ", ".join(["layout"] * cblas + self.arguments + ["1", "1"] * (not cblas))
+        by_value = "*" not in self.c_type("alpha", t, abi)
+        lengths = ", size_t" * 2 * (not cblas)
+        return f"""\
+static void bl_{t}{self.name}_{abi}({self.parameters(t, abi)})
+{{
+    const bl_binding *g = bl_thread_state.bound;
+    const bl_batch batch = {{
+        .type = BL_{t.upper()}, .cblas = {str(cblas).lower()}, .wide = {str(abi[1:] == "64").lower()},
+        .arrays = {str(self.arrays).lower()}, .by_value = {str(by_value).lower()}, .layout = {"layout" if cblas else 102},
+        .flag = {{{at("transa", "transb")}}}, .dim = {{{at("m", "n", "k")}}}, .scalar = {{{at("alpha", "beta")}}},
+        .ld = {{{at("lda", "ldb", "ldc")}}}, .stride = {{{at("stridea", "strideb", "stridec")}}},
+        .operand = {{a, b, c}}, .groups = {at("group_count")}, .sizes = {at("group_size" if self.arrays else "batch_size")},
+        .frame = __builtin_frame_address(0), .caller = __builtin_return_address(0)}};
+    if (bl_tell_batch(&batch, g) == BL_ALONE)
+        ((void (*)({self.parameters(t, abi)}{lengths}))g->real)({given});
+}}
+"""
+
+    def spec(self) -> str:
+        arguments, called = (", ".join(f'"{x}"' for x in xs) for xs in (self.arguments, [t + self.name for t in REAL]))
+        return f"""\
+static const char *const {self.name}_arguments[] = {{{arguments}, NULL}};
+static const bl_routine_spec bl_spec_{self.name} = {{
+    .name = "{self.name}", .called = {{{called}}}, .arguments = {self.name}_arguments, .result = BL_NEVER}};
+"""
+
+
 def spec(r: Routine) -> str:
     """What the routine looks like, for call.h."""
 
@@ -366,7 +425,7 @@ def spec(r: Routine) -> str:
     counts = ", ".join(map(str, numbers)) + f", {turned}, {real}"
     counts += f", {str(r.transposes == 'NC').lower()}, {str(r.level1).lower()}"
     counts += ", BL_NEVER" if r.result is None else f", {r.result}"
-    named = ", ".join(f'"{r.named[t]}"' if t in r.types else "NULL" for t in REAL)
+    named = "}, {".join(", ".join(f'"{n[t]}"' if t in n else "NULL" for t in REAL) for n in (r.named, r.aliases))
     return f"""{"".join(lists)}\
 int bl_check_{r.name}(const bl_call *c);
 static const bl_routine_spec bl_spec_{r.name} = {{
@@ -380,12 +439,21 @@ def main(source: str, out: str) -> None:
     data = tomllib.loads(Path(source).read_text())
     routines = [Routine(e, True) for e in data["routine"]]
     kernels = [Routine(e, False) for e in data["kernel"]]
+    sequences = [Sequence(e) for e in data["sequence"]]
     everything = routines + kernels
     bodies = [(r, t, abi) for r in routines for t in r.types for abi in ABIS]
-    names = [(pattern.format(r.symbol(t, abi)), r, t, abi) for r, t, abi in bodies for pattern in NAMES[abi]]
+    names = [
+        (pattern.format(symbol), r, t, abi)
+        for r, t, abi in bodies
+        for symbol in r.symbols(t, abi)
+        for pattern in NAMES[abi]
+    ]
+    series = [(s, t, abi) for s in sequences for t in s.types for abi in ABIS]
+    series_names = [(p.format(t + s.name), s, t, abi) for s, t, abi in series for p in NAMES[abi]]
+    symbols: list[tuple[str, Routine | Sequence, str, str]] = [*names, *series_names]
     through = [(r, t, abi) for r in routines for t in r.types for abi in HIDDEN if r.through(t, abi)]
 
-    def lines(pattern: str, of: list[tuple[str, Routine, str, str]]) -> str:
+    def lines(pattern: str, of: Iterable[tuple[str, Routine | Sequence, str, str]]) -> str:
         return "".join(
             pattern.format(n=n, r=r.name, R=r.name.upper(), t=t, T=t.upper(), abi=abi, ABI=abi.upper(), i=i)
             for i, (n, r, t, abi) in enumerate(of)
@@ -397,9 +465,10 @@ def main(source: str, out: str) -> None:
 #ifndef BL_ROUTINES_H
 #define BL_ROUTINES_H
 enum bl_routine {{ {"".join(f"BL_{r.name.upper()}, " for r in everything)}BL_ROUTINES,
-    BL_OPERATION = BL_ROUTINES /* of the program's own (operation.h) */ }};
+    BL_OPERATION = BL_ROUTINES /* of the program's own (operation.h) */,
+    {", ".join(f"BL_{s.name.upper()}" for s in sequences)}, BL_ALL }};
 #define BL_FIRST_KERNEL BL_{everything[len(routines)].name.upper()}
-enum {{ BL_SYMBOLS = {len(names)} }};
+enum {{ BL_SYMBOLS = {len(symbols)} }};
 #define BL_EACH_ROUTINE(X) {" ".join(f"X({r.name}, {r.name.upper()})" for r in routines)}
 #define BL_EACH_KERNEL(X) {" ".join(f"X({r.name}, {r.name.upper()})" for r in kernels)}
 #endif
@@ -414,19 +483,22 @@ enum {{ BL_SYMBOLS = {len(names)} }};
         "table.c": f"""
 #include "specs.h"
 extern const bl_routine_spec bl_spec_operation;
-const bl_routine_spec *const bl_routine_table[BL_ROUTINES + 1] = {{
+{"".join(s.spec() for s in sequences)}
+const bl_routine_spec *const bl_routine_table[BL_ALL] = {{
 {"".join(f"    [BL_{r.name.upper()}] = &bl_spec_{r.name},{chr(10)}" for r in everything)}\
+{"".join(f"    [BL_{s.name.upper()}] = &bl_spec_{s.name},{chr(10)}" for s in sequences)}\
     [BL_OPERATION] = &bl_spec_operation}};
 {"".join(f"int bl_check_{r.name}(const bl_call *c) {{ (void)c; return {r.check()}; }}{chr(10)}" for r in everything)}
 """,
         "entries.c": f"""
-#include "entry.h"
+#include "batched.h"
 {"".join(entry(*b) for b in bodies)}
-{lines("void blasad_entry_{n}(void);" + chr(10), names)}
+{"".join(s.entry(t, abi) for s, t, abi in series)}
+{lines("void blasad_entry_{n}(void);" + chr(10), symbols)}
 const bl_symbol_info bl_symbol_table[BL_SYMBOLS] = {{
-{lines('    {{"{n}", blasad_entry_{n}, (void (*)(void))bl_{t}{r}_{abi}, BL_{R}, BL_{T}, BL_{ABI}}},' + chr(10), names)}}};
+{lines('    {{"{n}", blasad_entry_{n}, (void (*)(void))bl_{t}{r}_{abi}, BL_{R}, BL_{T}, BL_{ABI}}},' + chr(10), symbols)}}};
 bl_binding bl_name_binding[BL_SYMBOLS] = {{
-{lines("    {{(void (*)(void))bl_{t}{r}_{abi}, NULL, NULL, {i}}}," + chr(10), names)}}};
+{lines("    {{(void (*)(void))bl_{t}{r}_{abi}, NULL, NULL, {i}}}," + chr(10), symbols)}}};
 {"".join(entry(*b) for b in through)}
 void (*const bl_hidden_entries[BL_FIRST_KERNEL][4][2])(void) = {{
 {lines(hidden_line.format("(void (*)(void))bl"), [("", *b) for b in through])}}};
@@ -447,9 +519,10 @@ const bl_caller bl_hidden_callers[BL_FIRST_KERNEL][4][2] = {{
 {"".join(made(r) for r in routines)}
 #endif
 """,
-        "names.inc": lines("BL_NAME {n}, {i}" + chr(10), names),
-        "names_cdef.h": "".join(f"{r.returned(t, abi)} {n}({parameters(r, t, abi)});\n" for n, r, t, abi in names),
-        "names_map.h": lines("#define {n} blasad_entry_{n}" + chr(10), names),
+        "names.inc": lines("BL_NAME {n}, {i}" + chr(10), symbols),
+        "names_cdef.h": "".join(f"{r.returned(t, abi)} {n}({parameters(r, t, abi)});\n" for n, r, t, abi in names)
+        + "".join(f"void {n}({s.parameters(t, abi)});\n" for n, s, t, abi in series_names),
+        "names_map.h": lines("#define {n} blasad_entry_{n}" + chr(10), symbols),
     }
     Path(out).mkdir(parents=True, exist_ok=True)
     for name, text in files.items():

@@ -181,6 +181,16 @@ def gemm(c):
         update(out, lambda: alpha * (op(ta, a.get()) @ op(tb, b.get())), alpha, beta)
 
 
+def gemmt(c):
+    uplo, ta, tb = c.flag("uplo"), c.flag("transa"), c.flag("transb")
+    n, k, alpha, beta = c["n"], c["k"], c.scalar("alpha"), c.scalar("beta")
+    a = c.matrix("a", *((n, k) if ta == "N" else (k, n)))
+    b = c.matrix("b", *((k, n) if tb == "N" else (n, k)))
+    out = c.matrix("c", n, n)
+    if not ((alpha == 0 or k == 0) and beta == 1):  # nothing to be done
+        update(out, lambda: alpha * (op(ta, a.get()) @ op(tb, b.get())), alpha, beta, triangle(uplo, n))
+
+
 def symm(c, hermitian=False):
     side, uplo, m, n = c.flag("side"), c.flag("uplo"), c["m"], c["n"]
     alpha, beta, order = c.scalar("alpha"), c.scalar("beta"), m if side == "L" else n
@@ -337,6 +347,7 @@ def asum(c):
 
 ROUTINES = {
     "gemm": gemm,
+    "gemmt": gemmt,
     "symm": symm,
     "hemm": lambda c: symm(c, True),
     "syrk": syrk,
