@@ -49,8 +49,7 @@ bl_column bl_stored_column(const bl_linear *l, bl_matrix a, int64_t j, int64_t s
     return (bl_column){pointer(a, offset, size), row, end - row};
 }
 
-/* Of a triangle that has one. */
-static bl_matrix diagonal_number(const bl_linear *l, bl_matrix a, int64_t j, int64_t size)
+bl_matrix bl_diagonal_number(const bl_linear *l, bl_matrix a, int64_t j, int64_t size)
 {
     const bl_column x = bl_stored_column(l, a, j, size);
     return (bl_matrix){x.at + (l->uplo == 'U' ? x.count - 1 : 0) * size, 1};
@@ -62,7 +61,7 @@ bl_matrix bl_diagonal(const bl_site *s, const bl_linear *l, bl_matrix a, char *w
     if (l->storage != BL_PACKED)
         return (bl_matrix){a.at, a.ld + 1};
     for (int64_t j = 0; j < l->n; j++)
-        bl_mcopy(&s->path, s->call->type, 1, 1, diagonal_number(l, a, j, size), (bl_matrix){work + j * size, 1});
+        bl_mcopy(&s->path, s->call->type, 1, 1, bl_diagonal_number(l, a, j, size), (bl_matrix){work + j * size, 1});
     return (bl_matrix){work, 1};
 }
 
@@ -72,7 +71,8 @@ void bl_put_diagonal(const bl_site *s, const bl_linear *l, bl_matrix d, bl_matri
     const int type = s->call->type;
     if (l->storage == BL_PACKED)
         for (int64_t j = 0; j < l->n; j++)
-            bl_mcopy(&s->path, type, 1, 1, (bl_matrix){pointer(d, j * d.ld, size), 1}, diagonal_number(l, a, j, size));
+            bl_mcopy(&s->path, type, 1, 1, (bl_matrix){pointer(d, j * d.ld, size), 1},
+                     bl_diagonal_number(l, a, j, size));
     else if (d.at != a.at)
         bl_vaxpby(&s->path, type, l->n, 'N', BL_ONE, 'N', d, 'N', BL_ZERO, (bl_matrix){a.at, a.ld + 1});
 }
@@ -266,7 +266,7 @@ static void add_symmetric_band(const bl_site *s, const bl_linear *l, bl_scalar a
                       part(x, n, row, count, size), 'N', BL_ONE, to);
         }
         bl_vdot(&scaled, bl_real_type(type), bl_is_complex(type) ? 2 : 1, (bl_matrix){part(x, n, j, 1, size).at, 1},
-                (bl_matrix){pointer(by_G, j, size), 1}, false, diagonal_number(l, dA, j, size).at);
+                (bl_matrix){pointer(by_G, j, size), 1}, false, bl_diagonal_number(l, dA, j, size).at);
     }
 }
 

@@ -79,6 +79,9 @@ typedef struct bl_column {
 } bl_column;
 bl_column bl_stored_column(const bl_linear *l, bl_matrix a, int64_t j, int64_t size);
 
+/* A number on the diagonal of a band or packed triangle. */
+bl_matrix bl_diagonal_number(const bl_linear *l, bl_matrix a, int64_t j, int64_t size);
+
 /* The diagonal of a stored triangle as a vector: where it is, or if it is nowhere one, a copy in workspace. */
 bl_matrix bl_diagonal(const bl_site *s, const bl_linear *l, bl_matrix a, char *work);
 /* And from there back to where it belongs. */

@@ -72,6 +72,7 @@ static void add_columns_of_tangent(const bl_site *s, const stored *t, char op, b
 {
     const int type = s->call->type;
     const int64_t size = s->call->size, n = t->n;
+    const char conj = op == 'r' ? 'C' : 'N';
     const bl_matrix w = scaled_copy(s, &s->path, n, factor, op == 'T' ? 'C' : 'N', x, work);
     for (int64_t j = 0; j < n; j++) {
         const bl_column column = bl_stored_column(&t->form, t->at, j, size);
@@ -80,8 +81,8 @@ static void add_columns_of_tangent(const bl_site *s, const stored *t, char op, b
             bl_vdot(&s->path, type, column.count, op == 'C' ? a : beside, op == 'C' ? beside : a, false,
                     part(y, n, j, 1, size).at);
         else
-            bl_vaxpby(&s->path, type, column.count, 'N', bl_scalar_at(type, pointer(w, j, size)), op == 'r' ? 'C' : 'N',
-                      a, 'N', BL_ONE, beside);
+            bl_vaxpby(&s->path, type, column.count, 'N', bl_scalar_at(type, pointer(w, j, size)), conj, a, 'N', BL_ONE,
+                      beside);
     }
 }
 

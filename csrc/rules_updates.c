@@ -146,16 +146,19 @@ static void add_square(const bl_site *s, const bl_linear *l, bl_scalar alpha, bl
         bl_syr(&s->path, type, l->uplo, l->n, alpha, x, a);
 }
 
-/* The shadow of the imaginary diagonal, of which a rule reads nothing, is to be zero: or what was kept of it. */
-static void set_imaginary(const bl_site *s, const bl_linear *l, bl_matrix dA, const bl_matrix *kept, char *work)
+/* The shadow of the imaginary diagonal, of which a rule reads nothing, becomes zero: or what was kept of it. */
+static void set_imaginary(const bl_site *s, const bl_linear *l, bl_matrix dA, const bl_matrix *kept)
 {
-    const int type = s->call->type;
-    const bl_matrix d = bl_diagonal(s, l, dA, work), imaginary = bl_imaginary_part(type, d);
-    if (kept)
-        move_reals(s, l->n, *kept, imaginary);
-    else
-        bl_vscal(&s->path, bl_real_type(type), l->n, 'N', BL_ZERO, imaginary);
-    bl_put_diagonal(s, l, d, dA);
+    const int type = s->call->type, real = bl_real_type(type);
+    const bool packed = l->storage == BL_PACKED;
+    for (int64_t j = 0; j < (packed ? l->n : 1); j++) {
+        const bl_matrix d = packed ? bl_diagonal_number(l, dA, j, s->call->size) : bl_diagonal(s, l, dA, NULL);
+        const bl_matrix imaginary = bl_imaginary_part(type, d);
+        if (kept)
+            move_reals(s, packed ? 1 : l->n, (bl_matrix){pointer(*kept, j, s->call->width), 1}, imaginary);
+        else
+            bl_vscal(&s->path, real, packed ? 1 : l->n, 'N', BL_ZERO, imaginary);
+    }
 }
 
 static void syr_like_tangent(const bl_site *s, bool pair)
@@ -189,10 +192,10 @@ static void syr_like_tangent(const bl_site *s, bool pair)
         else if (s->scalar_shadow[LEVEL2_ALPHA])
             add_square(s, &l, bl_scalar_shadow(s, LEVEL2_ALPHA), x, dA);
         if (l.hermitian && !clears)
-            set_imaginary(s, &l, dA, &kept, one);
+            set_imaginary(s, &l, dA, &kept);
     }
     if (clears)
-        set_imaginary(s, &l, dA, NULL, s->work);
+        set_imaginary(s, &l, dA, NULL);
 }
 
 /* While G is S, its diagonal counts twice. */
@@ -246,7 +249,7 @@ static void syr_like_adjoint(const bl_site *s, bool pair)
         bl_put_diagonal(s, &l, d, G);
     }
     if (l.hermitian && clears_diagonal(c))
-        set_imaginary(s, &l, G, NULL, s->work);
+        set_imaginary(s, &l, G, NULL);
 }
 
 #define LIKE_SYR(name, pair)                                                                                           \

@@ -374,7 +374,7 @@ class Trial:
         alike = self.family, diag, zeros, with_shadow, there, frozenset(self.scalars), self.row.get("inputs")
         if alike not in _needed:
             # a solve reads its triangle whatever the derivative makes of the result
-            solves = {"a"} if self.family in SOLVES and (with_shadow or self.scalars) else set()
+            solves = {matrix_of(self.family)} if self.family in SOLVES and (with_shadow or self.scalars) else set()
             _needed[alike] = frozenset(key for key in there if key in solves or self.adjoint_changes_with(key))
         return self.elements(self.reads[key] for key in _needed[alike])
 
@@ -416,7 +416,8 @@ class Trial:
 
     def part(self, x: np.ndarray, key: str, part: slice) -> np.ndarray:
         index = self.at.get(key)
-        if part == slice(None) or index is None or index.ndim == 1 or not index.size:
+        banded = key == "ap" or (key == "a" and sides_of(self.step))
+        if part == slice(None) or index is None or index.ndim == 1 or not index.size or banded:
             return x[part]
         strides = [x.itemsize * int(index[i, j] - index[0, 0]) for i, j in ((-1, 0), (0, -1))]
         strides = [s // (n - 1) if n > 1 else x.itemsize for s, n in zip(strides, index.shape, strict=True)]

@@ -13,6 +13,7 @@ from blas_trials import (
     elements_of,
     flag_choices,
     least_ld,
+    matrix_of,
     names,
     outputs,
     plain,
@@ -32,6 +33,7 @@ from blasad import Forward, Reverse, Tape
 
 FAMILIES = families()
 NORMS = ("nrm2", "asum")  # no polynomials
+BY_STORAGE = ("bm", "bs", "pm", "ps", "pr")  # the middle of "gbmv" and its like: bands and packed triangles
 MODES = pytest.mark.parametrize("mode", [Reverse, Forward], ids=["reverse", "forward"])
 
 
@@ -213,6 +215,85 @@ def test_overwritten_later(family, letter, flags):
     tape.reverse()
     for name, x in shadow.items():
         assert np.array_equal(x, want[name]), name
+
+
+# ---------------------------------------------------------------- bands
+
+
+BANDS = [c for c in each_case("dz") if c.values[0] in ("gbmv", "sbmv", "hbmv", "tbmv", "tbsv")]
+
+
+@pytest.mark.parametrize("layout", ["col", "row"])
+@pytest.mark.parametrize(("family", "letter", "flags"), BANDS)
+def test_band_is_too_high(family, letter, flags, layout):
+    """The array has kl + ku + 1 rows, or the call is an error."""
+    step, memory = small(family, letter, flags, layout=layout, **dict.fromkeys(names(family, "scalars"), 1.0))
+    step |= {d: 2 for d in ("k", "kl", "ku") if d in step}
+    step["lda"] = 2 * ("kl" in step) + 2
+    x = {n: np.ones(64, v.dtype) for n, v in memory.items()}
+    tape = Tape(undeclared="constant")
+    tape.__enter__()
+    next(r for r in ROADS if r.can(step)).call(step, place(x))
+    with pytest.raises(blasad.InvalidCallError, match="lda"):
+        tape.__exit__(None, None, None)
+    step["lda"] += 1
+    with Tape(undeclared="constant") as tape:
+        next(r for r in ROADS if r.can(step)).call(step, place(x))
+    assert len(tape) == 1
+
+
+@MODES
+@pytest.mark.parametrize("annotated", ["rows", "columns", "scratch"])
+@pytest.mark.parametrize(("family", "letter", "flags"), [c for c in each_case("dz") if c.values[0][1:3] in BY_STORAGE])
+def test_parts_of_a_stored_matrix(family, letter, flags, annotated, mode):
+    """A matrix in a band or packed, some of whose numbers have shadows, or that recorded calls copied to scratch;
+    NaN wherever it has no element."""
+    step, memory = small(family, letter, flags, **dict(zip(names(family, "scalars"), (-0.75, 0.25), strict=False)))
+    key = matrix_of(family)
+    name = key.upper()
+    if family in SOLVES:
+        solvable(step, memory)
+    traced = Traced(step, extended(memory))
+    own = {i for n, i in set().union(*traced.call.reads.values(), *traced.call.writes.values()) if n == name}
+    holes = [i for i in range(memory[name].size) if i not in own]
+    shadow = {n: dyadic(letter, x.size, 9) for n, x in memory.items()}
+    some = {"rows": slice(0, None, 2), "columns": slice(memory[name].size // 2), "scratch": slice(0, 0)}[annotated]
+    written = key in outputs(family)
+    seeds = {n: x.copy() for n, x in shadow.items()}
+    source, d_source = memory[name].copy(), 0 * shadow[name] if mode is Reverse else shadow[name].copy()
+    if annotated != "scratch":
+        kept = np.zeros(memory[name].size, bool)
+        kept[some] = True
+        seeds[name][~kept] = 0
+        shadow[name][~kept] = 0
+    elif mode is Reverse:
+        seeds[name][:] = 0
+    want = (traced.pull if mode is Reverse else traced.push)(extended(seeds))
+    memory[name][holes] = source[holes] = np.nan
+    with Tape(mode, undeclared="constant") as tape:
+        for n, x in memory.items():
+            if n != name:
+                tape.duplicated(x, shadow[n], name=n)
+        if annotated == "scratch":
+            tape.duplicated(source, d_source, name="source")
+            for i in own:
+                copy = {"call": letter + "copy", "n": 1, "x": f"S[{i}]", "incx": 1, "y": f"{name}[{i}]", "incy": 1}
+                ROADS[0].call(copy, place({"S": source, name: memory[name]}))
+        else:
+            shadow[name][holes] = np.nan
+            tape.duplicated(memory[name][some], shadow[name][some], name=name)
+        next(r for r in ROADS if r.can(step)).call(step, place(memory))
+    if mode is Reverse:
+        tape.reverse()
+    for n in memory.keys() - {name}:
+        assert np.array_equal(shadow[n], want[n]), n
+    mine = sorted(own)
+    if annotated != "scratch":
+        mine = [i for i in mine if kept[i]]
+        assert np.array_equal(shadow[name][mine], want[name][mine])
+        assert np.isnan(shadow[name][holes]).all()
+    elif mode is Reverse and not written:
+        assert np.array_equal(d_source[mine], want[name][mine])
 
 
 # ---------------------------------------------------------------- one memory for two operands (section 5)

@@ -1,19 +1,50 @@
 /* Two operands overlap if they share a byte of an element, not a byte of the boxes around them: compared with sets of
- * bytes, on all small matrices, triangles and vectors and on random larger ones. What a view says of itself is compared
- * likewise. Contract: 1, 4, 5. */
+ * bytes, on all small matrices, triangles, bands, packed triangles and vectors and on random larger ones. What a view
+ * says of itself is compared likewise. Contract: 1, 4, 5. */
 #include "../check.h"
 #include "call.h"
 
 enum { ROOM = 1 << 14, SMALL = 64 };
 static char memory[ROOM];
 
-enum kind { MATRIX, UPPER, UPPER_UNIT, LOWER, LOWER_UNIT, VECTOR, KINDS };
+enum kind {
+    MATRIX,
+    UPPER,
+    UPPER_UNIT,
+    LOWER,
+    LOWER_UNIT,
+    PACKED_UPPER,
+    PACKED_UPPER_UNIT,
+    PACKED_LOWER,
+    PACKED_LOWER_UNIT,
+    BAND,
+    BAND_UPPER,
+    BAND_UPPER_UNIT,
+    BAND_LOWER,
+    BAND_LOWER_UNIT,
+    VECTOR,
+    KINDS
+};
 
 typedef struct form {
     enum kind kind;
     int64_t at; /* byte of the first element */
     int64_t rows, cols, ld, size;
+    int64_t kl, ku; /* of bands; 0 on the other side of a triangle */
 } form;
+
+static bool is_packed(enum kind k) { return k >= PACKED_UPPER && k <= PACKED_LOWER_UNIT; }
+static bool is_band(enum kind k) { return k >= BAND && k <= BAND_LOWER_UNIT; }
+static bool is_upper(enum kind k)
+{
+    return k == UPPER || k == UPPER_UNIT || k == PACKED_UPPER || k == PACKED_UPPER_UNIT || k == BAND_UPPER ||
+           k == BAND_UPPER_UNIT;
+}
+static bool is_unit(enum kind k)
+{
+    return k == UPPER_UNIT || k == LOWER_UNIT || k == PACKED_UPPER_UNIT || k == PACKED_LOWER_UNIT ||
+           k == BAND_UPPER_UNIT || k == BAND_LOWER_UNIT;
+}
 
 static bl_view view_of(const form *f)
 {
@@ -22,34 +53,45 @@ static bl_view view_of(const form *f)
         return bl_view_of(base, f->rows, f->cols, f->ld, f->size);
     if (f->kind == VECTOR)
         return bl_view_vector(base, f->cols, f->ld, f->size);
-    return bl_view_triangle(base, f->kind == UPPER || f->kind == UPPER_UNIT,
-                            f->kind == UPPER_UNIT || f->kind == LOWER_UNIT, f->cols, f->ld, f->size);
+    const bool upper = is_upper(f->kind), unit = is_unit(f->kind);
+    if (f->kind == BAND)
+        return bl_view_band(base, f->rows, f->cols, f->kl, f->ku, f->ld, f->size);
+    if (is_band(f->kind))
+        return bl_view_band_triangle(base, upper, unit, f->cols, f->kl + f->ku, f->ld, f->size);
+    if (is_packed(f->kind))
+        return bl_view_packed(base, upper, unit, f->cols, f->size);
+    return bl_view_triangle(base, upper, unit, f->cols, f->ld, f->size);
 }
 
-static bool stored(enum kind kind, int64_t i, int64_t j)
+static bool stored(const form *f, int64_t i, int64_t j)
 {
-    switch (kind) {
-    case UPPER:
-        return i <= j;
-    case UPPER_UNIT:
-        return i < j;
-    case LOWER:
-        return i >= j;
-    case LOWER_UNIT:
-        return i > j;
-    default:
+    if (f->kind == MATRIX || f->kind == VECTOR)
         return true;
-    }
+    if (is_band(f->kind) && (j - i > f->ku || i - j > f->kl))
+        return false;
+    return f->kind == BAND || ((is_upper(f->kind) ? i <= j : i >= j) && (i != j || !is_unit(f->kind)));
+}
+
+/* Where element (i, j) is, in elements: packed, behind those of its column and of the columns before. */
+static int64_t place(const form *f, int64_t i, int64_t j)
+{
+    if (is_band(f->kind))
+        return f->ku + i - j + j * f->ld;
+    if (!is_packed(f->kind))
+        return i + j * (f->ld < 0 ? -f->ld : f->ld);
+    int64_t before = is_upper(f->kind) ? i : i - j;
+    for (int64_t c = 0; c < j; c++)
+        before += is_upper(f->kind) ? c + 1 : f->cols - c;
+    return before;
 }
 
 static void mark(const form *f, char *map, size_t room)
 {
-    const int64_t pitch = (f->ld < 0 ? -f->ld : f->ld) * f->size;
     memset(map, 0, room);
     for (int64_t j = 0; j < f->cols; j++)
         for (int64_t i = 0; i < f->rows; i++)
-            if (stored(f->kind, i, j))
-                memset(map + f->at + j * pitch + i * f->size, 1, (size_t)f->size);
+            if (stored(f, i, j))
+                memset(map + f->at + place(f, i, j) * f->size, 1, (size_t)f->size);
 }
 
 /* The view has the bytes that are marked, from its first to its last, its columns are in order and apart. */
@@ -78,9 +120,23 @@ static bool tells(const bl_view *v, const char *map, int64_t room)
 
 static void describe(const form *f)
 {
-    static const char *const name[] = {"matrix", "upper", "upper unit", "lower", "lower unit", "vector"};
-    printf("%s %dx%d by %d at %d, size %d; ", name[f->kind], (int)f->rows, (int)f->cols, (int)f->ld, (int)f->at,
-           (int)f->size);
+    static const char *const name[] = {"matrix",
+                                       "upper",
+                                       "upper unit",
+                                       "lower",
+                                       "lower unit",
+                                       "packed upper",
+                                       "packed upper unit",
+                                       "packed lower",
+                                       "packed lower unit",
+                                       "band",
+                                       "band upper",
+                                       "band upper unit",
+                                       "band lower",
+                                       "band lower unit",
+                                       "vector"};
+    printf("%s %dx%d by %d at %d, size %d, kl %d, ku %d; ", name[f->kind], (int)f->rows, (int)f->cols, (int)f->ld,
+           (int)f->at, (int)f->size, (int)f->kl, (int)f->ku);
 }
 
 /* ---- all small ones */
@@ -91,16 +147,20 @@ typedef struct small {
     uint64_t bytes; /* one bit a byte */
 } small;
 
-enum { OFFSETS = 15, MOST = 8000 };
+enum { OFFSETS = 15, MOST = 20000 };
 static small all[MOST];
 static int count;
 
-static void add(enum kind kind, int64_t rows, int64_t cols, int64_t ld)
+static void add(enum kind kind, int64_t rows, int64_t cols, int64_t ld, int64_t kl, int64_t ku)
 {
     for (int64_t at = 0; at < OFFSETS; at++) {
         char map[SMALL];
+        if (count == MOST) {
+            CHECK(false, "more than %d small ones", MOST);
+            return;
+        }
         small *s = &all[count++];
-        s->form = (form){kind, at, rows, cols, ld, 1};
+        s->form = (form){kind, at, rows, cols, ld, 1, kl, ku};
         s->view = view_of(&s->form);
         mark(&s->form, map, SMALL);
         for (int i = 0; i < SMALL; i++)
@@ -117,14 +177,27 @@ static void all_small(void)
     for (int64_t rows = 0; rows <= 3; rows++)
         for (int64_t cols = 0; cols <= 4; cols++)
             for (int64_t ld = rows > 1 ? rows : 1; ld <= 5; ld++)
-                add(MATRIX, rows, cols, ld);
+                add(MATRIX, rows, cols, ld, 0, 0);
     for (int kind = UPPER; kind <= LOWER_UNIT; kind++)
         for (int64_t n = 0; n <= 4; n++)
             for (int64_t ld = n > 1 ? n : 1; ld <= 5; ld++)
-                add(kind, n, n, ld);
+                add(kind, n, n, ld, 0, 0);
+    for (int kind = PACKED_UPPER; kind <= PACKED_LOWER_UNIT; kind++)
+        for (int64_t n = 0; n <= 4; n++)
+            add(kind, n, n, 1, 0, 0);
+    for (int64_t rows = 0; rows <= 3; rows++)
+        for (int64_t cols = 0; cols <= 4; cols++)
+            for (int64_t kl = 0; kl <= 3; kl++)
+                for (int64_t ku = 0; ku <= 3; ku++)
+                    add(BAND, rows, cols, kl + ku + 1 + (rows + cols + kl) % 2, kl, ku);
+    for (int kind = BAND_UPPER; kind <= BAND_LOWER_UNIT; kind++)
+        for (int64_t n = 0; n <= 4; n++)
+            for (int64_t k = 0; k <= 4; k++)
+                for (int64_t ld = k + 1; ld <= k + 2; ld++)
+                    add(kind, n, n, ld, kind >= BAND_LOWER ? k : 0, kind >= BAND_LOWER ? 0 : k);
     for (int64_t n = -1; n <= 5; n++)
         for (int64_t inc = -6; inc <= 6; inc++)
-            add(VECTOR, 1, n, inc);
+            add(VECTOR, 1, n, inc, 0, 0);
     for (int i = 0; i < count; i++)
         for (int k = 0; k < count; k++)
             if (bl_views_overlap(&all[i].view, &all[k].view) != ((all[i].bytes & all[k].bytes) != 0)) {
@@ -150,11 +223,17 @@ static form random_form(int64_t pitch)
         f.ld = f.ld > f.rows ? f.ld : f.rows;
         f.ld = f.ld ? f.ld : 1;
     }
-    const int64_t step = f.ld < 0 ? -f.ld : f.ld, fit = step ? (ROOM / f.size - f.rows) / step + 1 : 40;
+    if (is_band(f.kind)) {
+        f.kl = f.kind == BAND_UPPER || f.kind == BAND_UPPER_UNIT ? 0 : check_below(8);
+        f.ku = f.kind == BAND_LOWER || f.kind == BAND_LOWER_UNIT ? 0 : check_below(8);
+        f.ld = f.kl + f.ku + 1 + (check_below(2) ? check_below(most) : pitch);
+    }
+    const int64_t step = f.ld < 0 ? -f.ld : f.ld, height = f.rows + f.kl + f.ku;
+    const int64_t fit = step ? (ROOM / f.size - height) / step + 1 : 40;
     f.cols = check_below(fit < 40 ? fit : 40);
-    if (f.kind != MATRIX && f.kind != VECTOR)
+    if (f.kind != MATRIX && f.kind != VECTOR && f.kind != BAND)
         f.rows = f.cols = f.rows < fit ? f.rows : fit;
-    const int64_t span = f.cols && f.rows ? ((f.cols - 1) * step + f.rows) * f.size : 0;
+    const int64_t span = f.cols && f.rows ? ((f.cols - 1) * step + height) * f.size : 0;
     f.at = check_below((ROOM - span) / 4 + 1) * 4 / (1 + check_below(8)) / 4 * 4;
     return f;
 }
