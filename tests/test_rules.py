@@ -433,7 +433,7 @@ def test_every_name_records(name):
     by_value = RETURNING.fullmatch(step["call"] if road.can(step) else routine)
     step["call"] = routine if by_value else step["call"]
     pen = Pen(4096)
-    memory = {n: pen.copy(dyadic(letter, 4, i)) for i, n in enumerate(o.upper() for o in names(family, "operands"))}
+    memory = {n: pen.copy(dyadic(letter, 10, i)) for i, n in enumerate(o.upper() for o in names(family, "operands"))}
     if "DOT" in memory:
         memory["DOT"] = pen.copy(dyadic(number_letter(routine), 4, 9))
     if family in SOLVES:

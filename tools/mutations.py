@@ -1070,8 +1070,12 @@ MUTATIONS = [
         ("turned: hemv without its upper blocks", "if (given.flag[0] == 'U' && j > 0)", "if (0)"),
         ("turned: hemv without its lower blocks", "else if (given.flag[0] == 'L' && j + cols < n)", "else if (0)"),
         ("turned: hemv's blocks across", "part_call.flag[0] = 'T';", "part_call.flag[0] = 'C';"),
+        ("turned: hbmv's imaginary diagonal", "a.im = 0;", ";"),
+        ("turned: hbmv's other triangle conjugated", "times_complex(a, bl_load(", "times_complex(bl_conj(a), bl_load("),
+        ("turned: hbmv as by columns", "times_complex(factor, bl_conj(a))", "times_complex(factor, a)"),
+        ("turned: hbmv's old y", "if (!bl_is_zero(beta))\n            add_to(", "if (0)\n            add_to("),
         ("turned: hemv's parts of vectors from the other end", "inc < 0 ? (n - first - count) * -inc : first * inc;", "first * (inc < 0 ? -inc : inc);"),
-        blas="zhemv or zher",
+        blas="zhemv or zher or zhbmv or zhpmv",
     ),
     *_of(
         "rules_triangular.c",
