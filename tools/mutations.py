@@ -57,6 +57,8 @@ MUTATIONS = [
         blas="long and zgemmt",
     ),
     Mutation("site: every shadow is the first", "site.c", "r->place[i] - 1], shadow);\n        s->shadow_ld", "r->place[i] - 1], 0);\n        s->shadow_ld", "test_blas.py -k 'test_batch and dgemv'"),
+    Mutation("names: no second name looked up", "backend.c", "return found || !alias ? found : find(s, alias);", "return found;", "test_names.py"),
+    Mutation("names: a library is not known by the second", "backend.c", "|| (alias && find(s, alias) == address);", ";", "test_names.py"),
     Mutation("illegal: numbered as column-major", "backend.c", "if (c->row_major) {\n        const char *name", "if (0) {\n        const char *name", "test_invalid.py"),
     Mutation("illegal: a member has gemm's numbers", "backend.c", "if (symbol->routine != c->routine) {", "if (0) {", "test_gemm_batch.py"),
     Mutation("illegal: value of the column-major argument", "record.c", "canonical = s->row_major[p][1];", ";", "test_invalid.py"),
