@@ -79,6 +79,13 @@ def test(session: nox.Session) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Run what checks derivatives, and write blasad/coverage.json and docs/routines.md from it."""
+    session.install(*GROUPS["test"], ".")
+    run_pytest(session, ROOT, ["--write-coverage"])
+
+
+@nox.session
 def editable(session: nox.Session) -> None:
     """Make .dev/envs/editable, where importing blasad rebuilds what has changed; arguments are a command to run."""
     # Without isolation: a rebuild needs the build tools that the first build had.

@@ -12,6 +12,7 @@ import scipy
 
 import blasad
 
+from . import coverage
 from .backend import describe_backend, names
 from .demo import demo
 
@@ -22,9 +23,12 @@ def main() -> int:
     parser.add_argument("--version", action="version", version=f"blasad {blasad.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("demo", help="three products through raw pointers, and their gradients").set_defaults(run=demo)
-    commands.add_parser("info", help="versions, the BLAS behind, the names that have an entry").set_defaults(run=info)
+    about = commands.add_parser("info", help="versions, the BLAS behind, the names that have an entry")
+    about.add_argument("--routines", action="store_true", help="instead: the derivatives that the tests have checked")
+    about.set_defaults(run=info)
+    arguments = parser.parse_args()
     try:
-        status: int = parser.parse_args().run()
+        status: int = routines() if getattr(arguments, "routines", False) else arguments.run()
     except blasad.BlasadError as error:
         print(f"blasad: {error}", file=sys.stderr)
         return 1
@@ -45,6 +49,13 @@ def info() -> int:
     for letters, patterns in _families().items():
         print(f"Names with an entry, ? being one of {' '.join(letters)}:")
         print(textwrap.fill("  ".join(patterns), width=98, initial_indent="  ", subsequent_indent="  "))
+    return 0
+
+
+def routines() -> int:
+    """Prints which derivatives the tests have checked, of which routines and types."""
+    print(coverage.as_text(coverage.load()))
+    print(textwrap.fill(coverage.CAPTION, width=98))
     return 0
 
 

@@ -1,3 +1,5 @@
+/* gemm_batch and gemm_batch_strided, as the calls of gemm that they stand for, in order: group by group, and in a group
+ * member by member. Layers see each of them; under a tape the BLAS is asked for gemm. */
 #include "batched.h"
 
 static int64_t integer(const bl_batch *b, const void *array, int64_t i)

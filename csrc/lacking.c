@@ -31,7 +31,7 @@ static void gemmt(const bl_call *c)
     const bool upper = c->flag[0] == 'U';
     const bl_scalar one = {{1, 0}, NULL}, zero = {{0, 0}, NULL}, beta = c->scalar[1];
     double square[2 * PANEL * PANEL];
-    if (bl_is_zero(c->scalar[0].value) || c->dim[1] == 0) {
+    if (bl_is_zero(c->scalar[0].value)) { /* whatever A and B hold */
         bl_call clear = *c;
         clear.routine = BL_MSCAL;
         clear.flag[0] = 'N', clear.flag[1] = c->flag[0];

@@ -24,7 +24,7 @@ from blas_trials import (
 )
 from memory_guard import bits
 from oracles import Linear, Memory, Step, extended, gather
-from roads import DTYPE, LEVEL1, RETURNING, ROADS, place, scalar_letter
+from roads import DTYPE, LEVEL1, RETURNING, ROADS, number_letter, place, scalar_letter
 from table import families
 from tracing import Traced
 
@@ -49,7 +49,8 @@ def each_case(types: str = "sdcz") -> list[object]:
 
 @MODES
 @pytest.mark.parametrize(("family", "letter", "flags"), each_case())
-def test_call(family, letter, flags, mode):
+def test_call(family, letter, flags, mode, checked):
+    checked(family, letter, mode.name.lower())
     for trial in trials(family, letter, flags, mode):
         try:
             trial.run()
@@ -63,6 +64,7 @@ def test_call(family, letter, flags, mode):
 
 def dyadic(letter: str, count: int, seed: int) -> np.ndarray:
     """Numbers with which BLAS computes without rounding, whatever the order of its sums."""
+    letter = {"f": "s", "F": "c", "D": "z"}.get(letter, letter)  # NumPy's
     x = np.random.default_rng(seed).integers(-4, 5, count * (2 if letter in "cz" else 1)) / 2
     return (x.view(complex) if letter in "cz" else x).astype(DTYPE[letter])
 
@@ -147,6 +149,53 @@ def test_jacobian_of_memory(family, letter, flags, scalars):
             got = {n: x.astype(want[n].dtype) for n, x in shadow.items()}
             assert np.array_equal(gather(again, elements), gather(want, elements)), "the oracles differ"
             assert np.array_equal(gather(got, elements), gather(want, elements)), f"{apply} from {name}[{i}] = {unit}"
+
+
+# ---------------------------------------------------------------- several shadows at once (section 1)
+
+
+def some_flags() -> list[object]:
+    """Every combination of flags in one type at least, and every type."""
+    out = []
+    for family, letters in FAMILIES.items():
+        for i, letter in enumerate(letters):
+            choices = flag_choices(family, letter)
+            out += [(family, letter, flags) for flags in choices[i :: len(letters)] or choices[:1]]
+    return [pytest.param(*c, id=" ".join([c[1] + c[0], "".join(c[2].values())]).strip()) for c in out]
+
+
+@MODES
+@pytest.mark.parametrize(("family", "letter", "flags"), some_flags())
+def test_batch(family, letter, flags, mode, checked):
+    """Each of three shadows is what the oracle makes of it alone; scalars are active where they can be."""
+    checked(family, letter, "batch")
+    step, memory = small(family, letter, flags)
+    for s in names(family, "scalars"):
+        kind = scalar_letter(letter + family, s)
+        step[s] = f"P{s}[0]"
+        memory["P" + s] = np.array([0.5 - 1j if kind in "cz" else -1.5]).astype(DTYPE[kind])
+    if "DOT" in memory:
+        memory["DOT"] = dyadic(number_letter(letter + family), 3, 8)
+    shadows = {n: [dyadic(x.dtype.char, x.size, 9 + i) for i in range(3)] for n, x in memory.items()}
+    traced = Traced(step, extended(memory))
+    apply = traced.pull if mode is Reverse else traced.push
+    want = [apply(extended({n: dx[i] for n, dx in shadows.items()})) for i in range(3)]
+    by_value = RETURNING.fullmatch(step["call"])
+    with Tape(mode) as tape:
+        for n, x in memory.items():
+            if not (by_value and n == "DOT"):
+                tape.batch_duplicated(x, shadows[n], name=n)
+        next(r for r in ROADS if r.can(step)).call(step, place(memory))
+    if by_value:
+        for mine, dx in zip(tape.returned(0).shadows, shadows["DOT"], strict=True):
+            mine[:], dx[1] = (dx[1], 0) if mode is Reverse else (mine, mine[0])
+    if mode is Reverse:
+        tape.reverse()
+    same = np.array_equal if family != "nrm2" else np.allclose
+    for n, x in memory.items():
+        assert same(x, traced.after[n]), n
+        for i, dx in enumerate(shadows[n]):
+            assert same(dx, want[i][n]), f"shadow {i} of {n}"
 
 
 # ---------------------------------------------------------------- beyond the blocks that rules and entries work in

@@ -129,9 +129,10 @@ def layouts(name: str) -> list[str]:
 
 @pytest.mark.parametrize("mode", [Reverse, Forward], ids=["reverse", "forward"])
 @pytest.mark.parametrize(("name", "layout"), [(name, layout) for name in NAMES for layout in layouts(name)])
-def test_members_in_order(name, layout, mode):
+def test_members_in_order(name, layout, mode, checked):
     """Memory and shadows are what the calls of gemm make of them, one after the other; exactly."""
     letter = letter_of(name)
+    checked("gemm_batch" + "_strided" * ("strided" in name), letter, mode.name.lower())
     memory, shadow = start(letter), {n: dyadic(letter, x.size, 9) for n, x in start(letter).items()}
     plainly = {n: x.copy() for n, x in memory.items()}
     make(name, blasad.address(name), plainly, layout)

@@ -402,12 +402,14 @@ def test_increments_of_norms(kind):
 
 
 @pytest.mark.parametrize("mode", [Forward, Reverse], ids=["forward", "reverse"])
-@pytest.mark.parametrize("kind", "dz")
+@pytest.mark.parametrize("kind", "sdcz")
 @pytest.mark.parametrize("family", ["nrm2", "asum"])
-def test_second_order_of_norms(family, kind, mode):
+def test_second_order_of_norms(family, kind, mode, checked):
     """The Hessian of the norm along v is (v - u Re <u, v>) / r, u = x / r; that of a sum of moduli is 0."""
+    checked(family, kind, "second order")
     x, v = vector(1, kind), vector(2, kind)
-    dx, ddx, tangent, seed = np.zeros_like(x), np.zeros_like(x), v.copy(), np.zeros(1)
+    tolerance = {"rtol": 50 * np.finfo(x.dtype).eps, "atol": 50 * np.finfo(x.dtype).eps}
+    dx, ddx, tangent, seed = np.zeros_like(x), np.zeros_like(x), v.copy(), np.zeros(1, x.real.dtype)
     outer = Tape(mode, undeclared="constant")
     outer.duplicated(x, tangent if mode is Forward else ddx, name="x")
     outer.duplicated(dx, ddx if mode is Forward else tangent, name="dx")
@@ -425,13 +427,57 @@ def test_second_order_of_norms(family, kind, mode):
         outer.reverse()
     u, r = x / np.linalg.norm(x), np.linalg.norm(x)
     if family == "asum":
-        u = np.sign(x.real) + 1j * np.sign(x.imag) if kind == "z" else np.sign(x)
+        u = np.sign(x.real) + 1j * np.sign(x.imag) if kind in "cz" else np.sign(x)
     curved = 3 * (v - u * np.vdot(u, v).real) / r if family == "nrm2" else 0 * x
     if mode is Forward:
-        np.testing.assert_allclose(ddx, curved + 5 * u)
+        np.testing.assert_allclose(ddx, curved + 5 * u, **tolerance)
     else:
-        np.testing.assert_allclose(ddx, curved)
-        np.testing.assert_allclose(seed, np.vdot(u, v).real)
+        np.testing.assert_allclose(ddx, curved, **tolerance)
+        np.testing.assert_allclose(seed, np.vdot(u, v).real, **tolerance)
+
+
+@pytest.mark.parametrize("mode", [Forward, Reverse], ids=["forward", "reverse"])
+@pytest.mark.parametrize(
+    ("family", "kind"), [("dot", "s"), ("dot", "d"), ("dotu", "c"), ("dotu", "z"), ("dotc", "c"), ("dotc", "z")]
+)
+def test_second_order_of_products(family, kind, mode, checked):
+    """With seed s the replay adds s conj(y) to dx and s conj(x) to dy; for dotc conj(s) y and s x. These have
+    tangents, and the outer replay is the adjoint of that."""
+    checked(family, kind, "second order")
+    x, y, v, w = (vector(i, kind) for i in range(1, 5))
+    s, t = (np.array([z], x.dtype) if kind in "cz" else np.array([z.real], x.dtype) for z in (2 - 3j, -1 + 0.5j))
+    turn = (lambda z: z) if family == "dotc" else np.conj
+    first = np.conj if family == "dotc" else (lambda z: z)
+    # along (v, w, t), what x and y have besides their own tangents
+    along = first(t) * turn(y) + first(s) * turn(w), t * turn(x) + s * turn(v)
+    values = {"x": x, "y": y, "dx": 0 * x, "dy": 0 * y}
+    tangents = {"x": v.copy(), "y": w.copy(), "dx": 0 * x, "dy": 0 * y}
+    adjoints = {n: vector(i, kind) for i, n in enumerate(values, 5)}
+    outside = tangents if mode is Forward else {n: a.copy() for n, a in adjoints.items()}
+    seed = t.copy() if mode is Forward else 0 * t
+    outer = Tape(mode, undeclared="constant")
+    for n, a in values.items():
+        outer.duplicated(a, outside[n], name=n)
+    with outer:
+        with Tape(undeclared="constant") as inner:
+            inner.duplicated(x, values["dx"], name="x")
+            inner.duplicated(y, values["dy"], name="y")
+            dot(x, y, routine=kind + family)
+        inner.returned(0).shadow[:] = s
+        outer.duplicated(inner.returned(0).shadow, seed, name="seed")
+        inner.reverse()
+        inner.close()
+    tolerance = {"rtol": 100 * np.finfo(x.dtype).eps, "atol": 100 * np.finfo(x.dtype).eps}
+    if mode is Forward:
+        np.testing.assert_allclose(outside["dx"], along[0], **tolerance)
+        np.testing.assert_allclose(outside["dy"], along[1], **tolerance)
+        return
+    outer.reverse()
+    u = adjoints  # <u, J (v, w, t)> = <J^T u, (v, w, t)>
+    left = np.vdot(u["x"], v) + np.vdot(u["y"], w) + np.vdot(u["dx"], along[0]) + np.vdot(u["dy"], along[1])
+    right = np.vdot(outside["x"], v) + np.vdot(outside["y"], w) + np.vdot(seed, t)
+    scale = 1000 * N * float(np.finfo(x.dtype).eps)
+    assert left.real == pytest.approx(right.real, rel=scale, abs=scale)
 
 
 # ---------------------------------------------------------------- layers, threads

@@ -40,11 +40,6 @@ MUTATIONS = [
         "rules_level3.c",
         ("gemmt: tangent of a square", "if (g.uplo == 'A')\n        bl_gemm(", "if (1)\n        bl_gemm("),
         ("gemmt: scaled tangent of a square", "gemm_product, C, g.uplo,", "gemm_product, C, 'A',"),
-        ("gemmt: block in the wrong rows", "outer = plain == first ? i : j", "outer = i"),
-        ("gemmt: block by the wrong rows", "inner = plain == first ? j : i", "inner = j"),
-        ("gemmt: no rectangles", "add_block(p, (bl_matrix){", "if (0) add_block(p, (bl_matrix){"),
-        ("gemmt: no second half", "add_triangle(p, middle, rest);", ";"),
-        ("gemmt: rectangle of the other triangle", "const bool upper = p->g->uplo == 'U';", "const bool upper = p->g->uplo != 'U';"),
         ("gemmt: other half of a block not cleared", "bl_mscal(to, g->type, order, order, 'N', BL_ZERO, bl_work_matrix(p->square, order));", ";"),
         ("gemmt: block not cut", "bl_taxpby(&p->s->path, p->g->type, p->g->uplo, n, n,", "bl_taxpby(&p->s->path, p->g->type, 'A', n, n,"),
         ("gemmt: unscaled product not cleared", "if (bl_always_zero(keep))", "if (0)"),
@@ -52,6 +47,22 @@ MUTATIONS = [
         ("gemmt: shadow of a square scaled", "bl_tscal(to, g.type, g.uplo,", "bl_tscal(to, g.type, 'A',"),
         blas="zgemmt",
     ),
+    *_of(
+        "rules_level3.c",
+        ("gemmt: block in the wrong rows", "outer = plain == first ? i : j", "outer = i"),
+        ("gemmt: block by the wrong rows", "inner = plain == first ? j : i", "inner = j"),
+        ("gemmt: no rectangles", "add_block(p, (bl_matrix){", "if (0) add_block(p, (bl_matrix){"),
+        ("gemmt: no second half", "add_triangle(p, middle, rest);", ";"),
+        ("gemmt: rectangle of the other triangle", "const bool upper = p->g->uplo == 'U';", "const bool upper = p->g->uplo != 'U';"),
+        blas="long and zgemmt",
+    ),
+    Mutation("site: every shadow is the first", "site.c", "r->place[i] - 1], shadow);\n        s->shadow_ld", "r->place[i] - 1], 0);\n        s->shadow_ld", "test_blas.py -k 'test_batch and dgemv'"),
+    Mutation("names: no second name looked up", "backend.c", "return found || !alias ? found : find(s, alias);", "return found;", "test_names.py"),
+    Mutation("names: a library is not known by the second", "backend.c", "|| (alias && find(s, alias) == address);", ";", "test_names.py"),
+    Mutation("illegal: numbered as column-major", "backend.c", "if (c->row_major) {\n        const char *name", "if (0) {\n        const char *name", "test_invalid.py"),
+    Mutation("illegal: a member has gemm's numbers", "backend.c", "if (symbol->routine != c->routine) {", "if (0) {", "test_gemm_batch.py"),
+    Mutation("illegal: value of the column-major argument", "record.c", "canonical = s->row_major[p][1];", ";", "test_invalid.py"),
+    Mutation("illegal: the layout is not counted", "backend.c", "return argument + (bl_abi_is_cblas(symbol->abi) && !s->level1);", "return argument;", "test_invalid.py"),
     *[
         Mutation(f"batch: {name}", "batched.c", old, new, "test_gemm_batch.py")
         for name, old, new in (
@@ -70,7 +81,6 @@ MUTATIONS = [
         ("gemmt made of gemm: no rectangles", "if (beside.dim[0] > 0)", "if (0)"),
         ("gemmt made of gemm: beta dropped", "add.scalar[0] = one, add.scalar[1] = beta;", "add.scalar[0] = one, add.scalar[1] = zero;"),
         ("gemmt made of gemm: square not cut", "add.flag[2] = c->flag[0];", "add.flag[2] = 'A';"),
-        ("gemmt made of gemm: k = 0 left alone", "|| c->dim[1] == 0) {", ") {"),
         blas="dgemmt",
     ),
     *_of(
