@@ -25,7 +25,10 @@ _OPERATIONS: dict[str, Callable[[int, int, int, int], tuple[int, int]]] = {
     "swap": lambda m, n, k, order: (0, 0),
     "copy": lambda m, n, k, order: (0, 0),
     "scal": lambda m, n, k, order: (n, 0),
+    "rscal": lambda m, n, k, order: (0, n),
     "axpy": lambda m, n, k, order: (n, n),
+    "axpby": lambda m, n, k, order: (2 * n, n),
+    "rot": lambda m, n, k, order: (0, 6 * n),  # products with real numbers, as those of rscal
     "dot": lambda m, n, k, order: (n, max(0, n - 1)),
     "dotu": lambda m, n, k, order: (n, max(0, n - 1)),
     "dotc": lambda m, n, k, order: (n, max(0, n - 1)),

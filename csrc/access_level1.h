@@ -6,7 +6,7 @@
 #include "rules.h"
 
 enum { X, Y, RESULT };
-enum { AXPY_ALPHA };
+enum { AXPY_ALPHA, AXPBY_BETA };
 
 /* Both operands are the same elements in the same order. */
 static inline bool same_vector(const bl_call *c)
@@ -60,6 +60,9 @@ static inline unsigned scal_needs(const bl_call *c, unsigned active)
     return c->dim[0] > 0 && c->operand[X].ld > 0 && (active & BL_SCALAR(AXPY_ALPHA)) ? BL_OPERAND(X) : 0;
 }
 #define scal_workspace no_workspace
+#define rscal_access scal_access
+#define rscal_needs scal_needs
+#define rscal_workspace no_workspace
 
 static inline void axpy_access(const bl_call *c, bl_access *a)
 {
@@ -83,6 +86,28 @@ static inline size_t axpy_workspace(const bl_call *c, unsigned active)
     (void)active;
     return c->dim[0] > 0 && same_vector(c) ? bl_room(c->dim[0], c->size) : 0;
 }
+
+/* beta = 0 does not read y. */
+static inline void axpby_access(const bl_call *c, bl_access *a)
+{
+    const unsigned scalars = c->dim[0] > 0 ? a->scalars : 0;
+    *a = (bl_access){.scalars = scalars};
+    if (c->dim[0] <= 0)
+        return;
+    if (!bl_is_zero(c->scalar[AXPY_ALPHA].value) || (scalars & BL_ANY(AXPY_ALPHA)))
+        a->read |= BL_OPERAND(X);
+    if (!bl_is_zero(c->scalar[AXPBY_BETA].value) || (scalars & BL_ANY(AXPBY_BETA)))
+        a->read |= BL_OPERAND(Y);
+    a->write = a->result = BL_OPERAND(Y);
+}
+
+static inline unsigned axpby_needs(const bl_call *c, unsigned active)
+{
+    const unsigned needs =
+        (active & BL_SCALAR(AXPY_ALPHA) ? BL_OPERAND(X) : 0) | (active & BL_SCALAR(AXPBY_BETA) ? BL_OPERAND(Y) : 0);
+    return c->dim[0] > 0 ? needs : 0;
+}
+#define axpby_workspace no_workspace
 
 /* A sum of nothing is stored all the same. */
 static inline void dot_access(const bl_call *c, bl_access *a)

@@ -92,7 +92,9 @@ typedef struct bl_routine_spec {
     uint8_t turned; /* flags that a row-major call turns over, one bit each */
     uint8_t real;   /* scalars that are real numbers in complex types too, one bit each */
     bool adjoint;   /* a trans is 'N' or 'C', and turned over the other */
-    bool level1;    /* sizes may be negative, then there is nothing to do; operands may be the same */
+    bool level1;    /* sizes may be negative, then there is nothing to do */
+    bool same;      /* its operands may be the same memory */
+    bool index;     /* its value is an index: no layer is told of it */
     int8_t result;  /* the operand that is its value, or BL_NEVER */
     bl_operand_spec operand[BL_MAX_OPERANDS];
     int (*check)(const bl_call *c); /* Fortran position of the first argument that the reference calls illegal, or 0 */

@@ -4,8 +4,11 @@
  *   copy   y = x                 dy <- dx                        dx += G, G <- 0
  *   scal   x = alpha x_old       dx <- alpha dx + dalpha x_old   dalpha += sum conj(x_old) G, G <- conj(alpha) G
  *   axpy   y = alpha x + y_old   dy <- dy + alpha dx + dalpha x  dalpha += sum conj(x) G, dx += conj(alpha) G
+ *   axpby  y = alpha x + beta y_old: the same, and dy <- beta dy + ..., dbeta += sum conj(y_old) G, G <- conj(beta) G
  *   dot    r = sum x y           dr <- sum dx y + sum x dy       dx += g conj(y), dy += g conj(x), g <- 0
  *   dotc   r = sum conj(x) y     the same with conj(dx), conj(x) dx += conj(g) y, dy += g x, g <- 0
+ *
+ * A real alpha of complex numbers (rscal) gets the real part of its sum.
  *
  * Each number of a vector with increment 0 is read n times: its adjoint is the sum. Where the operands of axpy are the
  * same, so are their shadows, and what is added is a copy.
@@ -60,6 +63,30 @@ void bl_scal_tangent(const bl_site *s)
         bl_vscal(&s->path, c->type, c->dim[0], 'N', alpha, dx);
 }
 
+void bl_rscal_tangent(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    const bl_scalar alpha = bl_given(s, AXPY_ALPHA);
+    const bl_matrix dx = bl_shadow(s, X);
+    if (c->dim[0] <= 0 || !dx.at || dx.ld <= 0)
+        return;
+    if (s->scalar_shadow[AXPY_ALPHA])
+        bl_pairs_axpby(&s->path, c->type, c->dim[0], bl_scalar_shadow(s, AXPY_ALPHA), bl_values(s, X), alpha, dx);
+    else
+        bl_pairs_scal(&s->path, c->type, c->dim[0], alpha, dx);
+}
+
+void bl_rscal_adjoint(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    const bl_matrix G = bl_shadow(s, X);
+    if (c->dim[0] <= 0 || !G.at || G.ld <= 0)
+        return;
+    if (s->scalar_shadow[AXPY_ALPHA])
+        bl_pairs_dot(&s->path, c->type, c->dim[0], bl_values(s, X), G, s->scalar_shadow[AXPY_ALPHA]);
+    bl_pairs_scal(&s->path, c->type, c->dim[0], bl_given(s, AXPY_ALPHA), G);
+}
+
 void bl_scal_adjoint(const bl_site *s)
 {
     const bl_call *c = s->call;
@@ -111,6 +138,52 @@ void bl_axpy_adjoint(const bl_site *s)
         bl_vdot(&s->path, c->type, c->dim[0], bl_values(s, X), G, false, s->scalar_shadow[AXPY_ALPHA]);
     if (s->shadow[X])
         add_shadow(s, 'C', G, bl_shadow(s, X));
+}
+
+void bl_axpby_tangent(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    const bl_matrix dy = bl_shadow(s, Y);
+    const bl_scalar alpha = bl_given(s, AXPY_ALPHA);
+    bl_scalar keep = bl_given(s, AXPBY_BETA); /* what is still to be done to the old tangent */
+    if (c->dim[0] <= 0 || !dy.at)
+        return;
+    if (s->scalar_shadow[AXPBY_BETA]) {
+        bl_vaxpby(&s->path, c->type, c->dim[0], 'N', bl_scalar_shadow(s, AXPBY_BETA), 'N', bl_values(s, Y), 'N', keep,
+                  dy);
+        keep = BL_ONE;
+    }
+    if (s->scalar_shadow[AXPY_ALPHA]) {
+        bl_vaxpby(&s->path, c->type, c->dim[0], 'N', bl_scalar_shadow(s, AXPY_ALPHA), 'N', bl_values(s, X), 'N', keep,
+                  dy);
+        keep = BL_ONE;
+    }
+    const bool product = s->shadow[X] && !bl_always_zero(alpha);
+    const bl_path to = times(s, alpha);
+    if (!bl_always_one(keep) && (!product || to.unmade)) {
+        bl_vscal(&s->path, c->type, c->dim[0], 'N', keep, dy);
+        keep = BL_ONE;
+    }
+    if (product)
+        bl_vaxpby(&to, c->type, c->dim[0], 'N', alpha, 'N', bl_shadow(s, X), 'N', keep, dy);
+}
+
+void bl_axpby_adjoint(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    const bl_matrix G = bl_shadow(s, Y);
+    const bl_scalar alpha = bl_given(s, AXPY_ALPHA), beta = bl_given(s, AXPBY_BETA);
+    if (c->dim[0] <= 0 || !G.at)
+        return;
+    if (s->scalar_shadow[AXPBY_BETA])
+        bl_vdot(&s->path, c->type, c->dim[0], bl_values(s, Y), G, false, s->scalar_shadow[AXPBY_BETA]);
+    if (s->scalar_shadow[AXPY_ALPHA])
+        bl_vdot(&s->path, c->type, c->dim[0], bl_values(s, X), G, false, s->scalar_shadow[AXPY_ALPHA]);
+    const bl_path to = times(s, alpha);
+    if (s->shadow[X] && !bl_always_zero(alpha))
+        bl_vaxpby(&to, c->type, c->dim[0], 'C', alpha, 'N', G, 'N', BL_ONE, bl_shadow(s, X));
+    if (!bl_always_one(beta))
+        bl_vscal(&s->path, c->type, c->dim[0], 'C', beta, G);
 }
 
 /* dotu is dot of complex numbers. */

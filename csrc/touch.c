@@ -191,7 +191,7 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
     double work = 1;
     *p = (bl_plan){.type = c->type, .scalars = scalars, .access.scalars = scalars, .shadowed = ~0u};
     memcpy(p->flag, c->flag, sizeof p->flag);
-    p->same = s->level1 && s->n_operands > 1 && c->operand[0].base == c->operand[1].base;
+    p->same = s->same && c->operand[0].base == c->operand[1].base;
     for (int i = 0; i < s->n_scalars; i++) {
         p->scalar[i] = c->scalar[i].value;
         p->telling |= bl_is_telling(p->scalar[i]) && matters(c, i) ? BL_SCALAR(i) : 0;
@@ -335,8 +335,7 @@ bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w)
             if (i == o || !(all & BL_OPERAND(i)))
                 continue;
             const bl_view v = bl_touched_view(w, i);
-            if (s->level1 && s->operand[o].storage == BL_VECTOR && c->operand[i].base == c->operand[o].base &&
-                c->operand[i].ld == c->operand[o].ld)
+            if (s->same && c->operand[i].base == c->operand[o].base && c->operand[i].ld == c->operand[o].ld)
                 continue; /* defined: they are the same */
             if (bl_views_overlap(&written, &v)) {
                 bl_tape_fail(t, BLASAD_ALIAS,

@@ -23,12 +23,12 @@ from roads import (
     NAMES,
     OPERANDS,
     RETURNING,
-    SCALARS,
     WITH_LENGTHS,
     Road,
     number_letter,
     place,
     scalar_letter,
+    scalars_of,
 )
 from tracing import Traced
 
@@ -50,8 +50,8 @@ def names(family: str, kind: str) -> list[str]:
     return {
         "flags": flags,
         "dims": [a for a in rest if a in ("m", "n", "k", "kl", "ku")],
-        "scalars": [a for a in rest if a in SCALARS],
-        "operands": [a for a in rest if a in OPERANDS],
+        "scalars": [a for a in rest if a in scalars_of(family)],
+        "operands": [a for a in rest if a in OPERANDS and a not in scalars_of(family)],
         "ld": [a for a in rest if a.startswith("ld")],
         "inc": [a for a in rest if a.startswith("inc")],
     }[kind]
@@ -83,7 +83,7 @@ def plain(family: str, letter: str, flags: dict[str, str], dims: dict[str, int],
     for a in ARGUMENTS[family].split():
         if a in flags or a in dims:
             step[a] = (flags | dims)[a]
-        elif a in SCALARS:
+        elif a in scalars_of(family):
             step[a] = 1.0
         elif a.startswith("inc"):
             step[a] = 1
@@ -96,9 +96,7 @@ def shapes(step: Step) -> dict[str, tuple[int, ...]]:
     """Of each operand as the program sees it, rows and columns whatever the layout."""
     rows = max(2 * LARGE, *(step[d] for d in names(step["call"][1:].removesuffix("_sub"), "dims")))
     room = max(ROOM, (rows + 1) * rows)
-    memory = {
-        place_of(step[a])[0]: np.ones(room, np.clongdouble) for a in (*OPERANDS, *SCALARS) if is_named(step.get(a))
-    }
+    memory = {place_of(step[a])[0]: np.ones(room, np.clongdouble) for a in step if a != "call" if is_named(step.get(a))}
     tight = {a: (1 if a.startswith("inc") else rows) for a in step if a.startswith(("inc", "ld"))}
     call = Call({**step, **tight}, memory)
     ROUTINES[call.family](call)
@@ -142,7 +140,7 @@ def parameters(family: str, letter: str) -> dict[str, list[Any]]:
     """The levels of everything in a call but its flags."""
     out: dict[str, list[Any]] = {"size": [*(f"{d} = 0" for d in names(family, "dims")), "one", "few", "many"]}
     for inc in names(family, "inc"):
-        may_repeat = family in ("copy", "axpy") and inc == "incx"
+        may_repeat = family in ("copy", "axpy", "axpby") and inc == "incx"
         out[inc] = [1, 3, -2, 0] if may_repeat else [1, 3, -2]
     for ld in names(family, "ld"):
         out[ld] = [0, 2]
@@ -337,7 +335,7 @@ class Trial:
         """The elements whose values the adjoint uses: operands that change it when they change."""
         with_shadow = frozenset(key for key, cells in self.reads.items() if any(n in self.active for n, _ in cells))
         there = frozenset(key for key, cells in self.reads.items() if cells)
-        diag, zeros = self.flags.get("diag"), tuple(self.row.get(s) == 0 for s in SCALARS)
+        diag, zeros = self.flags.get("diag"), tuple(self.row.get(s) == 0 for s in names(self.family, "scalars"))
         alike = self.family, diag, zeros, with_shadow, there, frozenset(self.scalars), self.row.get("inputs")
         if alike not in _needed:
             # a solve reads its triangle whatever the derivative makes of the result
@@ -541,7 +539,7 @@ class Trial:
             f: alike.get(v, v) for f, v in self.flags.items()
         }
         for s, value in call.scalars.items():
-            assert isinstance(value, complex) == (scalar_letter(call.routine, s) in "cz")
+            assert isinstance(value, complex) == (scalar_letter(self.letter + self.family, s) in "cz")
         assumed = {o.name for o in call.operands if o.assumed}
         expected = {key for key, cells in self.reads.items() if any(self.activity[n] == "none" for n, _ in cells)}
         assert assumed == expected, f"assumptions are {assumed}, not {expected}"

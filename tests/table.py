@@ -1,9 +1,9 @@
-"""The families of routines that there are: from the table that the library is made from, or from its names."""
+"""The families of routines with a derivative that there are: from the table that the library is made from, or from its names."""
 
 import tomllib
 from pathlib import Path
 
-from roads import NAMES
+from roads import INDEX, NAMES
 
 import blasad
 
@@ -17,14 +17,16 @@ DECORATIONS = (
 def families() -> dict[str, str]:
     """{"gemm": "sdcz"}; the tests are also run where the sources are not."""
     if SOURCE.exists():
-        return {r["name"]: r["types"] for r in tomllib.loads(SOURCE.read_text())["routine"]}
+        table = tomllib.loads(SOURCE.read_text())["routine"]
+        return {r["name"]: r["types"] for r in table if r.get("returns") != "index"}
     found: dict[str, str] = {}
     norms = {symbol: routine for routine, symbol in NAMES.items()}
     for name in blasad.backend.names():
         if name.startswith("cblas_") and not name.endswith(("64", "64_")):
             routine = norms.get(name[6:], name[6:].removesuffix("_sub"))
             letter, family = routine[0], routine[1:]
-            found[family] = found.get(family, "") + letter
+            if routine not in INDEX:
+                found[family] = found.get(family, "") + letter
     return found
 
 

@@ -77,7 +77,7 @@ def test_jacobian_of_memory(family, letter, flags, scalars):
     """Sections 2 and 3: the derivative of memory before -> memory after, entry by entry and without any rounding.
     Differences with a finite step are exact on polynomials, and a solve is none. The chain rule, the other oracle,
     agrees."""
-    numbers = {"alpha": (0.5, "0.5-1j"), "beta": (-2.0, "-2+0.5j")}
+    numbers = {"alpha": (0.5, "0.5-1j"), "beta": (-2.0, "-2+0.5j"), "c": (0.5, ""), "s": (-1.5, "")}
     given: dict[str, object] = {}
     passed: Memory = {}
     for s in names(family, "scalars"):
@@ -218,7 +218,7 @@ def each_pair() -> list[object]:
 def test_output_shares_elements(family, letter, out, other, mode):
     """Any overlap of an output with another operand is an error, and the program runs undisturbed."""
     step, _ = small(family, letter, flag_choices(family, letter)[0])
-    shift = 1 if LEVEL1.fullmatch(step["call"]) and out != "dot" else 0  # there, all elements may be shared
+    shift = 1 if family in ("axpy", "copy", "swap") else 0  # there, all elements may be shared
     step |= {out: "W[1]", other: f"W[{1 + shift}]"} | dict.fromkeys(names(family, "inc"), 1)
     memory = {n: dyadic(letter, 64, i) for i, n in enumerate("ABCXYW")}
     plainly = {n: x.copy() for n, x in memory.items()}
@@ -233,6 +233,20 @@ def test_output_shares_elements(family, letter, out, other, mode):
     with pytest.raises(blasad.AliasError, match="W"):
         tape.__exit__(None, None, None)
     assert {n: bits(x) for n, x in memory.items()} == {n: bits(x) for n, x in plainly.items()}
+
+
+@MODES
+@pytest.mark.parametrize("family", ["axpby", "rot"])
+def test_not_defined_on_itself(family, mode):
+    """What the BLAS does not define for one vector is an error, in contrast to axpy, copy and swap."""
+    step, _ = small(family, "d", {})
+    memory, shadow = {"W": dyadic("d", 9, 1)}, {"W": dyadic("d", 9, 2)}
+    tape = Tape(mode)
+    tape.__enter__()
+    tape.duplicated(memory["W"], shadow["W"], name="W")
+    ROADS[0].call({**step, "x": "W[1]", "y": "W[1]", "incx": 1, "incy": 1}, place(memory))
+    with pytest.raises(blasad.AliasError, match="W"):
+        tape.__exit__(None, None, None)
 
 
 @MODES

@@ -1,6 +1,8 @@
 """Every routine, type and flag, in both modes: one call against formulas and differences (sections 2 to 5)."""
 
+import ctypes
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 from memory_guard import Pen, bits, spoil
 from oracles import (
     ARGUMENTS,
+    ROUTINES,
     Access,
+    Call,
     Gemm,
     Linear,
     Memory,
@@ -23,7 +27,7 @@ from oracles import (
     moduli,
     modulus,
 )
-from roads import CBLAS, DTYPE, FORTRAN, NAMES, RETURNING, ROADS, Road, gemm, number_letter, place
+from roads import CBLAS, DTYPE, FORTRAN, INDEX, NAMES, RETURNING, ROADS, Road, gemm, library, number_letter, place
 from table import DECORATIONS, arguments, families
 from tracing import Traced
 
@@ -48,7 +52,7 @@ def test_every_family_has_an_oracle():
 
 def test_every_decoration_has_a_name():
     expected = set()
-    for routine in (letter + family for family, letter in each_type()):
+    for routine in (*(letter + family for family, letter in each_type()), *INDEX):
         stores = RETURNING.fullmatch(routine) and number_letter(routine) in "cz"
         for d in DECORATIONS:
             expected.add(d.format(NAMES.get(routine, routine) + "_sub" * bool(stores and "cblas" in d)))
@@ -410,12 +414,28 @@ def test_jacobian_of_memory(letter, trans, scalars):
 # ---------------------------------------------------------------- every name
 
 
-@pytest.mark.parametrize("name", blasad.backend.names())
-def test_every_name_records(name):
-    """Whatever the decoration: the call is made, with its integers, and recorded under that name."""
+def _fits(pattern: str, name: str) -> bool:
+    prefix, suffix = pattern.split("{}")
+    routines = (*(letter + family for family, letters in FAMILIES.items() for letter in letters), *INDEX)
+    return name in {f"{prefix}{NAMES.get(r, r)}{sub}{suffix}" for r in routines for sub in ("", "_sub")}
+
+
+def called_by(name: str) -> tuple[str, str]:
+    """The decoration of a name, and what is decorated."""
     pattern = max((d for d in DECORATIONS if _fits(d, name)), key=len)
     prefix, suffix = pattern.split("{}")
-    called = name.removeprefix(prefix).removesuffix(suffix).removesuffix("_sub")
+    return pattern, name.removeprefix(prefix).removesuffix(suffix)
+
+
+def is_index(name: str) -> bool:
+    return called_by(name)[1] in INDEX.values()
+
+
+@pytest.mark.parametrize("name", [n for n in blasad.backend.names() if not is_index(n)])
+def test_every_name_records(name):
+    """Whatever the decoration: the call is made, with its integers, and recorded under that name."""
+    pattern, called = called_by(name)
+    called = called.removesuffix("_sub")
     routine = {symbol: r for r, symbol in NAMES.items()}.get(called, called)
     road, letter, family = Road("ctypes", pattern), routine[0], routine[1:]
     dims = dict.fromkeys(names(family, "dims"), 2)
@@ -455,10 +475,39 @@ def test_every_name_records(name):
     pen.check()
 
 
-def _fits(pattern: str, name: str) -> bool:
-    prefix, suffix = pattern.split("{}")
-    routines = (letter + family for family, letters in FAMILIES.items() for letter in letters)
-    return name in {f"{prefix}{NAMES.get(r, r)}{sub}{suffix}" for r in routines for sub in ("", "_sub")}
+@pytest.fixture(scope="module")
+def openblas() -> Iterator[None]:
+    """As the BLAS behind the names: it has the extensions, which SciPy's capsules lack."""
+    blasad.set_backend(library("scipy")._name)
+    yield
+    blasad.set_backend(None)
+
+
+@pytest.mark.usefixtures("openblas")
+@pytest.mark.parametrize("name", [n for n in blasad.backend.names() if is_index(n)])
+def test_every_index_name_passes_through(name):
+    """Semantics 4: the result is right, in C counted from 0, and no tape knows of it, nor of what it read."""
+    pattern, called = called_by(name)
+    pointer, wide, cblas = blasad.address(name), "64" in pattern, "cblas" in pattern
+    integer, dtype = ctypes.c_int64 if wide else ctypes.c_int32, DTYPE[called[1]]
+    given = [integer, ctypes.c_void_p, integer] if cblas else [ctypes.c_void_p] * 3
+    f = ctypes.CFUNCTYPE(ctypes.c_size_t if cblas else integer, *given)(pointer)
+    x = np.array([2, -3, 1, -9, 0.5, 4, -0.25, 5, 3]).astype(dtype)
+    dx = np.ones_like(x)
+    with Tape(undeclared="constant") as tape:
+        tape.duplicated(x, dx, name="x")
+        for n, inc in ((9, 1), (3, 2), (1, 5), (0, 1), (-3, 1), (3, -2), (2, 0)):
+            want = Call({"call": called, "n": n, "x": "x", "incx": inc}, {"x": x})
+            index = ROUTINES[want.family](want)
+            if cblas:
+                assert f(n, x.ctypes.data, inc) == max(0, index - 1), (n, inc)
+            else:
+                numbers = np.array([n, inc], f"i{8 if wide else 4}")
+                assert f(numbers.ctypes.data, x.ctypes.data, numbers[1:].ctypes.data) == index, (n, inc)
+        x[8] = 3.5  # nothing reads it but what has no derivative
+        assert len(tape) == 0
+    tape.reverse()
+    assert dx.tolist() == [1] * 9
 
 
 def test_unknown_names_are_refused_with_the_nearest():

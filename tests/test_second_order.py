@@ -15,7 +15,7 @@ from tracing import Traced
 import blasad
 from blasad import Forward, Reverse, Tape
 
-SCALARS = {"alpha": 0.5 + 1j, "beta": -1.5 + 0.5j}
+SCALARS = {"alpha": 0.5 + 1j, "beta": -1.5 + 0.5j, "c": 0.5 + 0j, "s": -1.5 + 0j}
 DISCONTINUOUS = ("her", "her2", "trmm", "trsm")  # at alpha = 0, where they return at once or store zeros
 Pair = tuple[Memory, Memory]  # of memory and of its shadows
 

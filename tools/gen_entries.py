@@ -34,7 +34,7 @@ NAMES = {
     "c32": ("cblas_{}", "scipy_cblas_{}"),
     "c64": ("cblas_{}64_", "cblas_{}_64", "scipy_cblas_{}64_"),
 }
-FLAGS, DIMS, SCALARS = ("trans", "conj", "uplo", "side", "diag"), ("m", "n", "k", "kl", "ku"), ("alpha", "beta")
+FLAGS, DIMS = ("trans", "conj", "uplo", "side", "diag"), ("m", "n", "k", "kl", "ku")
 
 
 @dataclass
@@ -60,20 +60,22 @@ class Routine:
     def __init__(self, entry: dict[str, Any], exported: bool) -> None:
         self.name, self.types, self.exported = entry["name"], entry["types"], exported
         self.operands, self.level1 = entry["operands"], entry.get("level1", False)
+        self.same = entry.get("same", False)
         self.transposes, self.real = entry.get("transposes", "NTC"), entry.get("real", [])
         self.named = {t: entry.get("names", {}).get(t, t + self.name) for t in self.types}
         names = [o["name"] for o in self.operands]
-        self.result = names.index(entry["returns"]) if "returns" in entry else None
+        self.index = entry.get("returns") == "index"
+        self.result = names.index(entry["returns"]) if "returns" in entry and not self.index else None
         self.arguments: list[Argument] = []
         for word in entry["arguments"].split():
-            if word.startswith(FLAGS):
+            if word in names:
+                kind = "operand"
+            elif word.startswith(FLAGS):
                 kind = "flag"
             elif word in DIMS:
                 kind = "dim"
-            elif word in SCALARS:
-                kind = "scalar"
             else:
-                kind = "ld" if word.startswith(("ld", "inc")) else "operand"
+                kind = "ld" if word.startswith(("ld", "inc")) else "scalar"
             index = (
                 names.index(word.removeprefix("ld").removeprefix("inc"))
                 if kind in ("ld", "operand")
@@ -102,6 +104,8 @@ class Routine:
         return self.result is not None and self.number(t).endswith("Complex") and abi[0] in "ch"
 
     def returned(self, t: str, abi: str) -> str:
+        if self.index:  # CBLAS counts from 0
+            return "size_t" if abi[0] == "c" else f"int{abi[1:]}_t"
         return "void" if self.result is None or self.through(t, abi) else self.number(t)
 
     def symbol(self, t: str, abi: str) -> str:
@@ -113,7 +117,7 @@ class Routine:
     def argument(self, name: str) -> Argument:
         return next(a for a in self.arguments if a.name == name)
 
-    def index(self, name: str) -> int | None:
+    def number_of(self, name: str) -> int | None:
         return next((a.index for a in self.arguments if a.name == name), None)
 
     def chosen(self, o: dict[str, Any]) -> str | None:
@@ -138,7 +142,7 @@ class Routine:
         for position, a in enumerate(self.arguments, 1):
             o = self.operands[a.index] if a.kind == "ld" else {}
             if self.level1:  # the last of the numbers that would be stored to one place is the backend's choice
-                if a.kind == "ld" and o["role"] != "in" and self.name != "scal":
+                if a.kind == "ld" and o["role"] != "in" and not self.name.endswith("scal"):
                     tests.append((f"c->{a.field} == 0 && c->{self.argument('n').field} > 1", position))
                 continue
             if a.kind == "flag":
@@ -224,6 +228,13 @@ def fill(r: Routine, t: str, abi: str, row_major: bool) -> str:
     return "\n    ".join(lines)
 
 
+def identity(r: Routine, t: str) -> str:
+    return (
+        f"call.routine = BL_{r.name.upper()}, call.type = BL_{t.upper()}, "
+        f"call.size = {SIZE[t]}, call.width = {WIDTH[t]};"
+    )
+
+
 def entry(r: Routine, t: str, abi: str) -> str:
     spoken = abi[0] == "c" and not r.level1
     arguments = ["layout"] * spoken + [a.name for a in r.arguments] + ["1"] * hidden(r, abi)
@@ -248,7 +259,7 @@ static {kind} bl_{t}{r.name}_{abi}({parameters(r, t, abi)})
 {{
     {begin}const bl_binding *g = bl_thread_state.bound;
     bl_call call;
-    call.routine = BL_{r.name.upper()}, call.type = BL_{t.upper()}, call.size = {SIZE[t]}, call.width = {WIDTH[t]};
+    {identity(r, t)}
     call.row_major = {row_major}, call.caller = __builtin_return_address(0);
     {body}
     const enum bl_next next = bl_tell(&call, g, {layout}, {"BL_NEVER" if r.result is None else r.result});
@@ -263,32 +274,56 @@ static {kind} bl_{t}{r.name}_{abi}({parameters(r, t, abi)})
 """
 
 
+def index_entry(r: Routine, t: str, abi: str) -> str:
+    """Of a routine that has no derivative: layers are not told of it."""
+    kind, given = r.returned(t, abi), ", ".join(a.name for a in r.arguments)
+    return f"""\
+static {kind} bl_{t}{r.name}_{abi}({parameters(r, t, abi)})
+{{
+    const bl_binding *g = bl_thread_state.bound;
+    int64_t index = 0; /* counted from 1; 0: there is none */
+    bl_call call;
+    {identity(r, t)}
+    {fill(r, t, abi, False)}
+    call.operand[{len(r.operands)}].base = &index;
+    if (bl_enter(&call, g, true, __builtin_frame_address(0)) != BL_DONE)
+        return (({pointer(r, t, abi)})g->real)({given});
+    return ({kind}){"(index > 0 ? index - 1 : 0)" if abi[0] == "c" else "index"};
+}}
+"""
+
+
 def caller(r: Routine, t: str, abi: str) -> str:
     """Canonical call -> arguments, in order, as the ABI passes them."""
     fortran, local, given = abi[0] in "fh", [], ["102"] * (abi[0] == "c" and not r.level1)
-    store = ""
+    store = after = ""
     for a in r.arguments:
         if a.kind == "flag":
             kind = next(k for k in FLAGS if a.name.startswith(k))
-            given.append(f"&c->{a.field}" if fortran else f"bl_number_{kind}(c->{a.field})")
+            given.append(f"&call->{a.field}" if fortran else f"bl_number_{kind}(call->{a.field})")
         elif a.kind == "operand":
-            given.append(f"c->{a.field}")
+            given.append(f"call->{a.field}")
         elif a.kind == "scalar":
-            value = f"c->{a.field}.value"
+            value = f"call->{a.field}.value"
             local.append(f"const {REAL[t]} {a.name}[] = {{({REAL[t]}){value}.re, ({REAL[t]}){value}.im}};")
             given.append(a.name if fortran or r.letter(a, t) in "cz" else f"{a.name}[0]")
         else:
-            local.append(f"const int{abi[1:]}_t {a.name} = (int{abi[1:]}_t)c->{a.field};")
+            local.append(f"const int{abi[1:]}_t {a.name} = (int{abi[1:]}_t)call->{a.field};")
             given.append(f"{'&' * fortran}{a.name}")
     if r.through(t, abi):
-        given.insert(0 if abi[0] == "h" else len(given), f"c->operand[{r.result}].base")
+        given.insert(0 if abi[0] == "h" else len(given), f"call->operand[{r.result}].base")
     elif r.result is not None:
-        store = f"*({r.number(t)} *)c->operand[{r.result}].base = "
+        store = f"*({r.number(t)} *)call->operand[{r.result}].base = "
+    elif r.index:  # C, which counts from 0, has no number for "none"
+        store = f"*(int64_t *)call->operand[{len(r.operands)}].base = "
+        if not fortran:
+            store += "call->dim[0] <= 0 || call->operand[0].ld <= 0 ? 0 : (int64_t)"
+            after = " + 1"
     return f"""\
-static void call_{t}{r.name}_{abi}(const bl_call *c, void (*f)(void))
+static void call_{t}{r.name}_{abi}(const bl_call *call, void (*f)(void))
 {{
     {chr(10).join(local)}
-    {store}(({pointer(r, t, abi)})f)({", ".join(given + ["1"] * hidden(r, abi))});
+    {store}(({pointer(r, t, abi)})f)({", ".join(given + ["1"] * hidden(r, abi))}){after};
 }}
 """
 
@@ -333,7 +368,7 @@ def spec(r: Routine) -> str:
 
     def operand(o: dict[str, Any]) -> str:
         storage = o.get("storage", "general")
-        flags = [r.index(name) if storage == "triangle" else None for name in ("uplo", "diag")]
+        flags = [r.number_of(name) if storage == "triangle" else None for name in ("uplo", "diag")]
         flag, letters = (str(r.argument(o["by"][0]).index), o["by"][1]) if "by" in o else ("BL_NEVER", "")
         fields = [f'"{o["name"]}"', str(o["role"] != "in").lower(), str(o.get("real", False)).lower()]
         fields += [f"BL_{storage.upper()}"]
@@ -353,7 +388,8 @@ def spec(r: Routine) -> str:
     numbers = [len(r.of("flag")) + bool(r.hidden_flag), len(r.of("dim")), len(r.of("scalar")), len(r.operands)]
     real = sum(1 << r.argument(name).index for name in r.real)
     counts = ", ".join(map(str, numbers)) + f", {turned}, {real}"
-    counts += f", {str(r.transposes == 'NC').lower()}, {str(r.level1).lower()}"
+    yes = (r.transposes == "NC", r.level1, r.same, r.index)
+    counts += "".join(f", {str(x).lower()}" for x in yes)
     counts += ", BL_NEVER" if r.result is None else f", {r.result}"
     named = ", ".join(f'"{r.named[t]}"' if t in r.types else "NULL" for t in REAL)
     return f"""{"".join(lists)}\
@@ -370,6 +406,7 @@ def main(source: str, out: str) -> None:
     routines = [Routine(e, True) for e in data["routine"]]
     kernels = [Routine(e, False) for e in data["kernel"]]
     everything = routines + kernels
+    differentiable = [r for r in routines if not r.index]
     bodies = [(r, t, abi) for r in routines for t in r.types for abi in ABIS]
     names = [(pattern.format(r.symbol(t, abi)), r, t, abi) for r, t, abi in bodies for pattern in NAMES[abi]]
     through = [(r, t, abi) for r in routines for t in r.types for abi in HIDDEN if r.through(t, abi)]
@@ -389,7 +426,7 @@ enum bl_routine {{ {"".join(f"BL_{r.name.upper()}, " for r in everything)}BL_ROU
     BL_OPERATION = BL_ROUTINES /* of the program's own (operation.h) */ }};
 #define BL_FIRST_KERNEL BL_{everything[len(routines)].name.upper()}
 enum {{ BL_SYMBOLS = {len(names)} }};
-#define BL_EACH_ROUTINE(X) {" ".join(f"X({r.name}, {r.name.upper()})" for r in routines)}
+#define BL_EACH_ROUTINE(X) {" ".join(f"X({r.name}, {r.name.upper()})" for r in differentiable)}
 #define BL_EACH_KERNEL(X) {" ".join(f"X({r.name}, {r.name.upper()})" for r in kernels)}
 #endif
 """,
@@ -410,7 +447,7 @@ const bl_routine_spec *const bl_routine_table[BL_ROUTINES + 1] = {{
 """,
         "entries.c": f"""
 #include "entry.h"
-{"".join(entry(*b) for b in bodies)}
+{"".join((index_entry if b[0].index else entry)(*b) for b in bodies)}
 {lines("void blasad_entry_{n}(void);" + chr(10), names)}
 const bl_symbol_info bl_symbol_table[BL_SYMBOLS] = {{
 {lines('    {{"{n}", blasad_entry_{n}, (void (*)(void))bl_{t}{r}_{abi}, BL_{R}, BL_{T}, BL_{ABI}}},' + chr(10), names)}}};
@@ -433,7 +470,7 @@ const bl_caller bl_hidden_callers[BL_FIRST_KERNEL][4][2] = {{
 #ifndef BL_MADE_H
 #define BL_MADE_H
 #include "blas.h"
-{"".join(made(r) for r in routines)}
+{"".join(made(r) for r in differentiable)}
 #endif
 """,
         "names.inc": lines("BL_NAME {n}, {i}" + chr(10), names),

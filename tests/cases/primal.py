@@ -51,6 +51,7 @@ class Call:
         self.family = next((f for f in (name[1:], name[2:]) if f in ROUTINES), None)
         assert self.family, f"unknown routine {step['call']}"
         self.row_major = self.args.get("layout", "col") == "row"
+        self.minus = self.args.get("minus", -1)  # what makes a sum a difference: 1 where a bound is asked for
 
     def refuse(self, key):
         raise Refused("InvalidCallError", list(self.args).index(key) + 1, self.args[key])
@@ -274,6 +275,18 @@ def scal(c):
         x.set(alpha * x.get())
 
 
+def axpby(c):
+    n, alpha, beta = c.args["n"], c.scalar("alpha"), c.scalar("beta")
+    x, y = c.vector("x", n), c.vector("y", n)
+    update(y, lambda: alpha * x.get(), alpha, beta)
+
+
+def rot(c):
+    x, y = c.vector("x", c.args["n"]), c.vector("y", c.args["n"])
+    cosine, sine, old_x, old_y = c.scalar("c"), c.scalar("s"), x.get(), y.get()
+    x.set(cosine * old_x + sine * old_y), y.set(cosine * old_y + c.minus * sine * old_x)
+
+
 def copy(c):
     x, y = c.vector("x", c.args["n"]), c.vector("y", c.args["n"])
     y.set(x.get())
@@ -295,6 +308,14 @@ def asum(c):
         return REAL(0)
     x = c.vector("x", c.args["n"]).get()
     return np.sum(np.abs(x.real) + np.abs(x.imag))
+
+
+def amax(c, choose=np.argmax):
+    """Counted from 1; 0: there is none."""
+    if c.args["n"] <= 0 or c.args["incx"] <= 0:
+        return 0
+    x = c.vector("x", c.args["n"]).get()
+    return int(choose(np.abs(x.real) + np.abs(x.imag))) + 1
 
 
 ROUTINES = {
@@ -323,10 +344,18 @@ ROUTINES = {
     "dotu": dot,
     "dotc": lambda c: dot(c, True),
     "axpy": axpy,
+    "axpby": axpby,
     "scal": scal,
+    "rscal": scal,
+    "rot": rot,
     "copy": copy,
     "swap": swap,
     "nrm2": nrm2,
     "asum": asum,
+    "amax": amax,
+    "amin": lambda c: amax(c, np.argmin),
 }
-LEVEL1 = ("dot", "dotu", "dotc", "axpy", "scal", "copy", "swap", "nrm2", "asum")
+LEVEL1 = (
+    *("dot", "dotu", "dotc", "axpy", "axpby", "scal", "rscal", "copy", "swap", "rot"),
+    *("nrm2", "asum", "amax", "amin"),
+)
