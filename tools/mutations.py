@@ -495,7 +495,7 @@ MUTATIONS = [
         ("copy: tangent added", "bl_shadow(s, X), 'N', BL_ZERO, dy", "bl_shadow(s, X), 'N', BL_ONE, dy"),
         ("copy: old tangent kept", "bl_vscal(&s->path, c->type, c->dim[0], 'N', BL_ZERO, dy);", ";"),
         ("copy: no dx", "if (s->shadow[X])\n        bl_vaxpby(&s->path, c->type, c->dim[0], 'N', BL_ONE, 'N', G", "if (0)\n        bl_vaxpby(&s->path, c->type, c->dim[0], 'N', BL_ONE, 'N', G"),
-        ("copy: dx overwritten", "G, 'N', BL_ONE, bl_shadow(s, X)", "G, 'N', BL_ZERO, bl_shadow(s, X)"),
+        ("copy: dx overwritten", "BL_ONE, 'N', G, 'N', BL_ONE, bl_shadow(s, X)", "BL_ONE, 'N', G, 'N', BL_ZERO, bl_shadow(s, X)"),
         ("copy: output shadow kept", "bl_vscal(&s->path, c->type, c->dim[0], 'N', BL_ZERO, G);", ";"),
         blas="zswap or zcopy",
     ),
