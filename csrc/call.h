@@ -11,7 +11,7 @@
 
 #define BL_MAX_FLAGS 4
 #define BL_MAX_DIMS 4
-#define BL_MAX_OPERANDS 3
+#define BL_MAX_OPERANDS 4
 #define BL_MAX_SCALARS 2
 
 enum bl_type { BL_S, BL_D, BL_C, BL_Z };
@@ -68,8 +68,10 @@ typedef struct bl_call {
 
 enum { BL_DIM_ONE = -1, BL_NEVER = -1 };
 
-/* How the elements of an operand lie. A vector is a row of `cols` numbers, its increment the leading dimension. */
-enum bl_storage { BL_GENERAL, BL_TRIANGLE, BL_VECTOR };
+/* How the elements of an operand lie. A vector is a row of `cols` numbers, its increment the leading dimension. The
+ * five numbers of a modified rotation are a form, which is no element, h11, h21, h12 and h22: those that the form has.
+ */
+enum bl_storage { BL_GENERAL, BL_TRIANGLE, BL_VECTOR, BL_ROTATION };
 
 typedef struct bl_operand_spec {
     const char *name;
@@ -89,6 +91,7 @@ typedef struct bl_routine_spec {
     const char *const *arguments;                            /* Fortran order, NULL at the end */
     const char *const (*row_major)[2];                       /* swapped pairs, {NULL, NULL} at the end */
     uint8_t n_flags, n_dims, n_scalars, n_operands;
+    bool hidden;    /* the last flag is no argument */
     uint8_t turned; /* flags that a row-major call turns over, one bit each */
     uint8_t real;   /* scalars that are real numbers in complex types too, one bit each */
     bool adjoint;   /* a trans is 'N' or 'C', and turned over the other */
@@ -152,6 +155,21 @@ static inline bl_view bl_view_vector(void *base, int64_t n, int64_t inc, int64_t
     return bl_view_of(base, 1, n > 0 && inc == 0 ? 1 : n > 0 ? n : 0, inc < 0 ? -inc : inc, size);
 }
 
+/* The form of a modified rotation, by its first number, and what it has; the rest are 1, or 1 above and -1 below. */
+enum { BL_IDENTITY = 'I', BL_FULL = 'F', BL_BESIDE = 'B' /* the diagonal */, BL_DIAGONAL = 'D' };
+static inline char bl_rotation_form(int type, const void *param)
+{
+    const double x = !param ? -2 : type == BL_S ? (double)*(const float *)param : *(const double *)param;
+    return x == -2 ? BL_IDENTITY : x < 0 ? BL_FULL : x == 0 ? BL_BESIDE : BL_DIAGONAL;
+}
+static inline bl_view bl_view_rotation(char *param, char form, int64_t size)
+{
+    const int64_t first = form == BL_BESIDE ? 2 : 1;
+    if (form == BL_DIAGONAL)
+        return bl_view_of(param + size, 1, 2, 3, size);
+    return bl_view_run(param + first * size, form == BL_IDENTITY ? 0 : (form == BL_FULL ? 4 : 2) * size);
+}
+
 static inline bool bl_view_empty(const bl_view *v) { return v->columns == 0; }
 static inline char *bl_view_column(const bl_view *v, int64_t j) { return v->base + j * v->stride; }
 static inline int64_t bl_column_bytes(const bl_view *v, int64_t j) { return v->column + j * v->grow; }
@@ -206,6 +224,8 @@ static inline bl_view bl_view_by(const bl_routine_spec *spec, const bl_call *c, 
     if (s->storage == BL_TRIANGLE && c->flag[s->uplo] != 'A')
         return bl_view_triangle(c->operand[i].base, c->flag[s->uplo] == 'U',
                                 s->diag != BL_NEVER && c->flag[s->diag] == 'U', cols, c->operand[i].ld, c->size);
+    if (s->storage == BL_ROTATION)
+        return bl_view_rotation(c->operand[i].base, c->flag[spec->n_flags - 1], c->size);
     return bl_view_of(c->operand[i].base, rows, cols, c->operand[i].ld, bl_size_by(s, c));
 }
 

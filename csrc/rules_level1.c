@@ -158,13 +158,12 @@ void bl_axpby_tangent(const bl_site *s)
                   dy);
         keep = BL_ONE;
     }
-    const bool product = s->shadow[X] && !bl_always_zero(alpha);
     const bl_path to = times(s, alpha);
-    if (!bl_always_one(keep) && (!product || to.unmade)) {
+    if (!bl_always_one(keep) && (!s->shadow[X] || to.unmade)) {
         bl_vscal(&s->path, c->type, c->dim[0], 'N', keep, dy);
         keep = BL_ONE;
     }
-    if (product)
+    if (s->shadow[X])
         bl_vaxpby(&to, c->type, c->dim[0], 'N', alpha, 'N', bl_shadow(s, X), 'N', keep, dy);
 }
 
@@ -180,7 +179,7 @@ void bl_axpby_adjoint(const bl_site *s)
     if (s->scalar_shadow[AXPY_ALPHA])
         bl_vdot(&s->path, c->type, c->dim[0], bl_values(s, X), G, false, s->scalar_shadow[AXPY_ALPHA]);
     const bl_path to = times(s, alpha);
-    if (s->shadow[X] && !bl_always_zero(alpha))
+    if (s->shadow[X])
         bl_vaxpby(&to, c->type, c->dim[0], 'C', alpha, 'N', G, 'N', BL_ONE, bl_shadow(s, X));
     if (!bl_always_one(beta))
         bl_vscal(&s->path, c->type, c->dim[0], 'C', beta, G);

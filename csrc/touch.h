@@ -26,6 +26,7 @@ void bl_refuse_assumed(blasad_tape *t, const bl_call *c, int i);
 /* Operand i is a copy of what call `event` left (what was annotated, if there is no such call). */
 void bl_refuse_copy(blasad_tape *t, const bl_call *c, int i, bool gone, bool ambiguous, size_t event);
 void bl_refuse_returned(blasad_tape *t, const bl_call *c, int i);
+void bl_refuse_rule(blasad_tape *t, const bl_call *c);
 bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w);
 
 /* What the elements of an operand are that no single annotation owns. */
@@ -128,7 +129,7 @@ BL_HOT enum bl_touched bl_touch_call(blasad_tape *t, const bl_call *c, const bl_
         w->region[i] = NULL;
         if (!(all & BL_OPERAND(i)))
             continue;
-        if (s->operand[i].storage == BL_TRIANGLE)
+        if (s->operand[i].storage == BL_TRIANGLE || s->operand[i].storage == BL_ROTATION)
             w->base[i] = base += p->skip[i];
         bl_region *r = bl_regions_guess(&t->regions, base, base + p->extent[i], i);
         if (!r) {

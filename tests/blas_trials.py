@@ -22,6 +22,8 @@ from roads import (
     LEVEL1,
     NAMES,
     OPERANDS,
+    REAL,
+    REAL_OPERANDS,
     RETURNING,
     WITH_LENGTHS,
     Road,
@@ -38,6 +40,7 @@ from blasad import Forward, Reverse, Tape
 Element = tuple[str, int]
 LETTERS = {"uplo": "UL", "side": "LR", "diag": "NU"}
 SOLVES = ("trsv", "trsm")  # by the triangle "a"
+FORMS = {"identity": -2, "full": -1, "beside": 0, "diagonal": 1}  # of a modified rotation, by its first number
 ROOM = 4096  # elements of the buffers in which a call is tried out
 LARGE = 33  # beyond the blocks of kernels that OpenBLAS has for small matrices
 
@@ -60,6 +63,8 @@ def names(family: str, kind: str) -> list[str]:
 def flag_choices(family: str, letter: str) -> list[dict[str, str]]:
     """Every combination of flags that is a valid call."""
     flags = names(family, "flags")
+    if family == "rotm":
+        return [{"form": form} for form in FORMS]
     letters = dict(LETTERS)
     if family in ("syrk", "syr2k") and letter in "cz":
         letters["trans"] = "NT"
@@ -94,7 +99,7 @@ def plain(family: str, letter: str, flags: dict[str, str], dims: dict[str, int],
 
 def shapes(step: Step) -> dict[str, tuple[int, ...]]:
     """Of each operand as the program sees it, rows and columns whatever the layout."""
-    rows = max(2 * LARGE, *(step[d] for d in names(step["call"][1:].removesuffix("_sub"), "dims")))
+    rows = max(2 * LARGE, 0, *(step[d] for d in names(step["call"][1:].removesuffix("_sub"), "dims")))
     room = max(ROOM, (rows + 1) * rows)
     memory = {place_of(step[a])[0]: np.ones(room, np.clongdouble) for a in step if a != "call" if is_named(step.get(a))}
     tight = {a: (1 if a.startswith("inc") else rows) for a in step if a.startswith(("inc", "ld"))}
@@ -138,7 +143,8 @@ _needed: dict[Any, frozenset[str]] = {}  # operands, by all that decides it
 
 def parameters(family: str, letter: str) -> dict[str, list[Any]]:
     """The levels of everything in a call but its flags."""
-    out: dict[str, list[Any]] = {"size": [*(f"{d} = 0" for d in names(family, "dims")), "one", "few", "many"]}
+    dims = names(family, "dims")
+    out: dict[str, list[Any]] = {"size": [*(f"{d} = 0" for d in dims), "one", "few", "many"] if dims else ["few"]}
     for inc in names(family, "inc"):
         may_repeat = family in ("copy", "axpy", "axpby") and inc == "incx"
         out[inc] = [1, 3, -2, 0] if may_repeat else [1, 3, -2]
@@ -240,6 +246,8 @@ class Trial:
         """Of a buffer."""
         if name in self.passed:
             return np.dtype(DTYPE[scalar_letter(self.step["call"], name[1:])])
+        if name.lower() in REAL_OPERANDS.get(self.family, ()):
+            return np.dtype(REAL[self.letter])
         return np.dtype(DTYPE[number_letter(self.letter + self.family)]) if name == "DOT" else self.dtype
 
     def numbers(self, count: int, name: str = "") -> np.ndarray:
@@ -260,6 +268,7 @@ class Trial:
             self.make_solvable(clean)
         for n, value in self.passed.items():
             clean[n][:] = value
+        self.put_form(clean)
         self.active = {n for n, kind in self.activity.items() if kind == "dup"}
         self.trace = Traced(self.step, extended(clean), self.active & self.passed.keys())
         call = plain_call = self.trace.call
@@ -289,6 +298,7 @@ class Trial:
             touched = self.only(n, self.elements(call.reads.values()) | self.result)
             filled = touched if self.rng.random() < 0.5 else read
             x[filled] = clean[n][filled]
+            self.put_form({n: x})
             if n in self.active:
                 harmless = not self.tape_active if self.mode is Reverse else True
                 filled = touched if not harmless or self.rng.random() < 0.5 else read if self.mode is Forward else []
@@ -297,6 +307,10 @@ class Trial:
         self.seeds = {n: x.copy() for n, x in self.shadow.items()}
         self.bound = Traced(modulus(self.step), self.terms_of(clean), self.active & self.passed.keys())
         self.terms = 4 * sum(self.step[d] for d in names(self.family, "dims")) + 8
+
+    def put_form(self, memory: Memory) -> None:
+        if self.family == "rotm" and "PARAM" in memory:
+            memory["PARAM"][place_of(self.step["param"])[1]] = FORMS[self.flags["form"]]
 
     def triangle(self) -> tuple[str, np.ndarray]:
         return place_of(self.step["a"])[0], self.at["a"]
@@ -311,6 +325,7 @@ class Trial:
     def terms_of(self, memory: Memory, *, derivative: bool = False) -> Memory:
         """What calls bound sums of terms with; a solve subtracts all but the diagonal, and all of a derivative."""
         out = moduli(memory)
+        self.put_form(out)
         if self.family in SOLVES and (name := self.triangle()[0]) in out:
             at = self.triangle()[1]
             out[name][at if derivative else at[~np.eye(len(at), dtype=bool)]] *= -1
@@ -333,9 +348,11 @@ class Trial:
     @cached_property
     def needs(self) -> set[Element]:
         """The elements whose values the adjoint uses: operands that change it when they change."""
+        if self.family == "rotg":  # what it leaves
+            return self.result if self.tape_active else set()
         with_shadow = frozenset(key for key, cells in self.reads.items() if any(n in self.active for n, _ in cells))
         there = frozenset(key for key, cells in self.reads.items() if cells)
-        diag, zeros = self.flags.get("diag"), tuple(self.row.get(s) == 0 for s in names(self.family, "scalars"))
+        diag, zeros = self.flags.get("diag", self.flags.get("form")), tuple(self.row.get(s) == 0 for s in names(self.family, "scalars"))
         alike = self.family, diag, zeros, with_shadow, there, frozenset(self.scalars), self.row.get("inputs")
         if alike not in _needed:
             # a solve reads its triangle whatever the derivative makes of the result
@@ -346,7 +363,8 @@ class Trial:
     @property
     def lost(self) -> set[Element]:
         """What the call overwrites; but of a solve, what it leaves is as good, except for alpha's derivative."""
-        return set() if self.family in SOLVES and not self.scalars else self.plain_writes
+        leaves = self.family == "rotg" or (self.family in SOLVES and not self.scalars)
+        return set() if leaves else self.plain_writes
 
     def adjoint_changes_with(self, key: str) -> bool:
         start = {n: x.value for n, x in self.trace.start.items()}
@@ -536,7 +554,7 @@ class Trial:
         assert call.routine == NAMES.get(name, name)
         alike = {} if self.letter in "cz" else {"C": "T"}  # row-major calls do not tell them apart
         assert {f: alike.get(v, v) for f, v in call.flags.items()} == {
-            f: alike.get(v, v) for f, v in self.flags.items()
+            f: alike.get(v, v) for f, v in self.flags.items() if f != "form"
         }
         for s, value in call.scalars.items():
             assert isinstance(value, complex) == (scalar_letter(self.letter + self.family, s) in "cz")
@@ -547,7 +565,7 @@ class Trial:
         saved = 0
         if self.mode is Reverse:
             vanish = {e for e in self.needs if self.activity[e[0]] == "none"}
-            saved = self.dtype.itemsize * len(self.needs & self.lost | vanish)
+            saved = sum(self.dtype_of(n).itemsize for n, _ in self.needs & self.lost | vanish)
         assert tape.saved_bytes == call.saved_bytes == saved, f"{tape.saved_bytes} bytes saved, not {saved}"
 
     def check_shadows(self, want: Memory, bound: Memory) -> None:

@@ -44,6 +44,8 @@ ARGUMENTS = {
     "axpy": "n alpha x incx y incy",
     "axpby": "n alpha x incx beta y incy",
     "rot": "n x incx y incy c s",
+    "rotm": "n x incx y incy param",
+    "rotg": "a b c s",
     "dot": "n x incx y incy dot",  # `dot` is where the number goes that is returned, or stored
     "dotu": "n x incx y incy dot",
     "dotc": "n x incx y incy dot",

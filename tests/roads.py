@@ -28,7 +28,8 @@ FLAGS = {
 }
 LAYOUTS = {"row": 101, "col": 102}
 FLAG_NAMES = re.compile(r"trans[ab]?|uplo|side|diag")
-OPERANDS = ("a", "b", "c", "x", "y", "dot")
+OPERANDS = ("a", "b", "c", "s", "x", "y", "param", "dot")
+REAL_OPERANDS = {"rotg": ("c",)}  # of complex routines, those of real numbers
 # Of complex routines, the scalars that are real numbers.
 REAL_SCALARS = {
     "her": ("alpha",),
@@ -37,7 +38,7 @@ REAL_SCALARS = {
     "rscal": ("alpha",),
     "rot": ("c", "s"),
 }
-LEVEL1 = re.compile(r"[sdcz](copy|swap|r?scal|axpy|axpby|rot|dot|dotu|dotc|nrm2|asum)(_sub)?")  # has no layout in CBLAS
+LEVEL1 = re.compile(r"[sdcz](copy|swap|r?scal|axpy|axpby|rot[mg]?|dot|dotu|dotc|nrm2|asum)(_sub)?")  # has no layout in CBLAS
 RETURNING = re.compile(r"[sdcz](dot|dotu|dotc|nrm2|asum)")
 INDEX = {letter + family: f"i{letter}{family}" for family in ("amax", "amin") for letter in "sdcz"}  # return one
 NAMES = {  # that are not so regular

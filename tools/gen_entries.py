@@ -85,10 +85,10 @@ class Routine:
         turned = entry.get("row_major", {})
         self.swap = {a: b for pair in turned.get("swap", []) for a, b in (pair, pair[::-1])}
         self.turn = turned.get("turn", [])
-        if "conj" in self.turn:  # not an argument
-            self.hidden_flag: Argument | None = Argument("conj", "flag", len(self.of("flag")))
-        else:
-            self.hidden_flag = None
+        self.rotation = next((o["name"] for o in self.operands if o.get("storage") == "rotation"), None)
+        self.hidden_flag: Argument | None = None  # not an argument
+        if "conj" in self.turn or self.rotation:
+            self.hidden_flag = Argument("form" if self.rotation else "conj", "flag", len(self.of("flag")))
 
     def letter(self, a: Argument, t: str) -> str:
         """The type of an argument in the routine of type `t`."""
@@ -131,7 +131,7 @@ class Routine:
         """A dimension of an operand as a C expression."""
 
         def name(x: str) -> str:
-            return "1" if x == "1" else f"c->{self.argument(x).field}"
+            return x if x.isdigit() else f"c->{self.argument(x).field}"
 
         first = name(o["shape"][axis])
         return f"({self.chosen(o)} ? {first} : {name(o['otherwise'][axis])})" if "by" in o else first
@@ -218,7 +218,12 @@ def fill(r: Routine, t: str, abi: str, row_major: bool) -> str:
             lines.append(f"bl_take_{r.letter(a, t)}(&call.{a.field}, {source});")
         else:
             lines.append(f"call.{a.field} = (bl_scalar){{{{{source}, 0}}, NULL}};")
-    if r.hidden_flag:
+    for a in r.of("operand"):
+        if f"operand[{a.index}].ld" not in [x.field for x in r.of("ld")]:
+            lines.append(f"call.operand[{a.index}].ld = {r.size(r.operands[a.index], 0)};")
+    if r.rotation:
+        lines.append(f"call.{r.hidden_flag.field} = bl_rotation_form(call.type, {r.rotation});")
+    elif r.hidden_flag:
         conj = "C" if row_major else "N"
         lines.append(f"call.{r.hidden_flag.field} = '{conj}';")
     if r.result is not None:
@@ -339,7 +344,9 @@ def made(r: Routine) -> str:
         for a in r.arguments
         if a.kind != "ld"
     ]
-    if r.hidden_flag:
+    if r.rotation:
+        lines.append(f"call.{r.hidden_flag.field} = bl_rotation_form(type, {r.rotation}.at);")
+    elif r.hidden_flag:
         lines.append(f"call.{r.hidden_flag.field} = 'N';")
     if r.result is not None:
         declared.append("void *result")
@@ -363,7 +370,7 @@ def spec(r: Routine) -> str:
         return f"static const char *const {r.name}_{name}[] = {{{', '.join([*quoted, 'NULL'])}}};\n"
 
     def dims(shape: list[str]) -> str:
-        indices = ["BL_DIM_ONE" if name == "1" else str(r.argument(name).index) for name in shape]
+        indices = ["BL_DIM_ONE" if name.isdigit() else str(r.argument(name).index) for name in shape]
         return f"{{{', '.join((['BL_DIM_ONE'] if len(indices) == 1 else []) + indices)}}}"
 
     def operand(o: dict[str, Any]) -> str:
@@ -377,7 +384,7 @@ def spec(r: Routine) -> str:
         return f"{{{', '.join(fields)}, {{{dims(o['shape'])}, {dims(o.get('otherwise', o['shape']))}}}}}"
 
     lists = [
-        strings(f"{k}s", [a.name for a in r.of(k)] + ["conj"] * (k == "flag" and bool(r.hidden_flag)))
+        strings(f"{k}s", [a.name for a in r.of(k)] + [a.name for a in (r.hidden_flag,) if a and k == "flag"])
         for k in ("flag", "dim", "scalar")
     ]
     lists.append(strings("arguments", [a.name for a in r.arguments]))
@@ -387,7 +394,7 @@ def spec(r: Routine) -> str:
     turned = sum(1 << r.argument(name).index for name in r.turn if name != "conj")
     numbers = [len(r.of("flag")) + bool(r.hidden_flag), len(r.of("dim")), len(r.of("scalar")), len(r.operands)]
     real = sum(1 << r.argument(name).index for name in r.real)
-    counts = ", ".join(map(str, numbers)) + f", {turned}, {real}"
+    counts = ", ".join(map(str, numbers)) + f", {str(bool(r.hidden_flag)).lower()}, {turned}, {real}"
     yes = (r.transposes == "NC", r.level1, r.same, r.index)
     counts += "".join(f", {str(x).lower()}" for x in yes)
     counts += ", BL_NEVER" if r.result is None else f", {r.result}"

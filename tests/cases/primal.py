@@ -287,6 +287,47 @@ def rot(c):
     x.set(cosine * old_x + sine * old_y), y.set(cosine * old_y + c.minus * sine * old_x)
 
 
+def constant(x):
+    """The value of something that an oracle may follow."""
+    return np.asarray(getattr(x, "value", x))
+
+
+def rotm(c):
+    n, (name, first) = c.args["n"], c.place("param")
+    x, y, param = c.vector("x", n), c.vector("y", n), View(c, "param", first + np.arange(5))
+    flag = constant(c.memory[name])[first].real
+    if n <= 0 or flag == -2:
+        return
+    there = np.array([[0, 1, 1, 1, 1], [0, 0, 1, 1, 0], [0, 1, 0, 0, 1]][0 if flag < 0 else 1 if flag == 0 else 2], bool)
+    h = param.get(there)
+    h11, h21, h12, h22 = (h[i] if there[i] else one for i, one in enumerate((1, c.minus, 1, 1), 1))
+    old_x, old_y = x.get(), y.get()
+    x.set(h11 * old_x + h12 * old_y), y.set(h21 * old_x + h22 * old_y)
+
+
+def rotg(c):
+    views = {key: View(c, key, np.array([c.place(key)[1]])) for key in "abcs"}
+    a, b = views["a"].get(), views["b"].get()
+
+    def inverse(x):  # where a bound is asked for, one that grows with x
+        return 1 / x if c.minus < 0 else x / constant(x) ** 2
+
+    if c.letter in "cz":
+        p = np.sqrt(a.real**2 + a.imag**2)
+        norm = np.sqrt(p**2 + b.real**2 + b.imag**2)
+        u = a * inverse(p)
+        values = {"a": u * norm, "c": p * inverse(norm), "s": u * b.conj() * inverse(norm)}
+    elif a == 0 and b == 0:
+        values = {"a": 0, "b": 0, "c": 1, "s": 0}
+    else:
+        steep = np.abs(a) <= np.abs(b)
+        r = np.sqrt(a**2 + b**2) * (-1 if (b if steep else a) < 0 else 1)
+        cosine, sine = a * inverse(r), b * inverse(r)
+        values = {"a": r, "b": sine if not steep else inverse(cosine) if a != 0 else 1, "c": cosine, "s": sine}
+    for key, value in values.items():
+        views[key].set(value)
+
+
 def copy(c):
     x, y = c.vector("x", c.args["n"]), c.vector("y", c.args["n"])
     y.set(x.get())
@@ -348,6 +389,8 @@ ROUTINES = {
     "scal": scal,
     "rscal": scal,
     "rot": rot,
+    "rotm": rotm,
+    "rotg": rotg,
     "copy": copy,
     "swap": swap,
     "nrm2": nrm2,
@@ -356,6 +399,6 @@ ROUTINES = {
     "amin": lambda c: amax(c, np.argmin),
 }
 LEVEL1 = (
-    *("dot", "dotu", "dotc", "axpy", "axpby", "scal", "rscal", "copy", "swap", "rot"),
+    *("dot", "dotu", "dotc", "axpy", "axpby", "scal", "rscal", "copy", "swap", "rot", "rotm"),
     *("nrm2", "asum", "amax", "amin"),
 )
