@@ -7,6 +7,7 @@
 
 enum { X, Y, RESULT };
 enum { AXPY_ALPHA, AXPBY_BETA };
+enum { SBDOT_SB };
 
 /* Both operands are the same elements in the same order. */
 static inline bool same_vector(const bl_call *c)
@@ -129,6 +130,16 @@ static inline size_t dot_workspace(const bl_call *c, unsigned active)
     (void)active;
     return bl_room(1, c->size);
 }
+
+/* As dot; its sb is of influence always. */
+static inline void sbdot_access(const bl_call *c, bl_access *a)
+{
+    const unsigned scalars = a->scalars;
+    dot_access(c, a);
+    a->scalars = scalars;
+}
+#define sbdot_needs dot_needs
+#define sbdot_workspace dot_workspace
 #define dotu_access dot_access
 #define dotu_needs dot_needs
 #define dotu_workspace dot_workspace

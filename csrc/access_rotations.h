@@ -72,4 +72,20 @@ static inline size_t rotg_workspace(const bl_call *c, unsigned active)
     return ROTG_ROOMS * ROT_ROOM;
 }
 
+/* There is no rule of rotmg: a call is refused if anything that it may touch has a shadow. */
+static inline void rotmg_access(const bl_call *c, bl_access *a)
+{
+    (void)c;
+    a->read = a->write = a->result = BL_OPERAND(0) | BL_OPERAND(1) | BL_OPERAND(2) | BL_OPERAND(3);
+}
+
+static inline unsigned rotmg_needs(const bl_call *c, unsigned active)
+{
+    (void)c, (void)active;
+    return 0;
+}
+#define rotmg_workspace rot_workspace
+#define bl_rotmg_tangent NULL
+#define bl_rotmg_adjoint NULL
+
 #endif

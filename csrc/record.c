@@ -328,7 +328,7 @@ BL_HOT enum bl_seen before(blasad_tape *t, const bl_call *c, const bl_family *f)
     if (copies == BL_COPIES_ERROR)
         return BL_SEEN;
     bl_plan *p = w.plan;
-    if (!f->adjoint && p->active) {
+    if (!f->adjoint && (p->shadowed || p->active)) {
         bl_refuse_rule(t, c);
         return BL_SEEN;
     }

@@ -6,6 +6,7 @@
  *   axpy   y = alpha x + y_old   dy <- dy + alpha dx + dalpha x  dalpha += sum conj(x) G, dx += conj(alpha) G
  *   axpby  y = alpha x + beta y_old: the same, and dy <- beta dy + ..., dbeta += sum conj(y_old) G, G <- conj(beta) G
  *   dot    r = sum x y           dr <- sum dx y + sum x dy       dx += g conj(y), dy += g conj(x), g <- 0
+ *   sbdot  r = sb + sum x y      the same, and dr <- dr + dsb  dsb += g
  *   dotc   r = sum conj(x) y     the same with conj(dx), conj(x) dx += conj(g) y, dy += g x, g <- 0
  *
  * A real alpha of complex numbers (rscal) gets the real part of its sum.
@@ -228,6 +229,26 @@ void bl_dot_adjoint(const bl_site *s)
     if (n > 0 && s->shadow[Y])
         bl_vaxpby(&s->path, c->type, n, 'N', g, op, bl_values(s, X), 'N', BL_ONE, bl_shadow(s, Y));
     bl_mscal(&s->path, c->type, 1, 1, 'N', BL_ZERO, G);
+}
+
+/* Sums of products in double precision, as the routine makes them. */
+void bl_sbdot_tangent(const bl_site *s)
+{
+    const bl_call *c = s->call;
+    const bl_matrix dr = bl_shadow(s, RESULT);
+    if (!dr.at)
+        return;
+    const int64_t nx = s->shadow[X] ? c->dim[0] : 0, ny = s->shadow[Y] ? c->dim[0] : 0;
+    const bl_scalar dsb = s->scalar_shadow[SBDOT_SB] ? bl_scalar_shadow(s, SBDOT_SB) : BL_ZERO;
+    bl_sbdot(&s->path, c->type, nx, dsb, bl_shadow(s, X), bl_values(s, Y), s->work);
+    bl_sbdot(&s->path, c->type, ny, bl_scalar_at(c->type, s->work), bl_values(s, X), bl_shadow(s, Y), dr.at);
+}
+
+void bl_sbdot_adjoint(const bl_site *s)
+{
+    if (s->shadow[RESULT] && s->scalar_shadow[SBDOT_SB])
+        bl_madd(&s->path, s->call->type, 1, 1, bl_shadow(s, RESULT), (bl_matrix){s->scalar_shadow[SBDOT_SB], 1});
+    bl_dot_adjoint(s);
 }
 
 void bl_dotu_tangent(const bl_site *s) { bl_dot_tangent(s); }

@@ -31,7 +31,7 @@ def _stored(norm: Any) -> Any:
 
 
 ROUTINES = primal.ROUTINES | {f: _stored(primal.ROUTINES[f]) for f in ("nrm2", "asum")}
-SCALARS = ("alpha", "beta", "c", "s")  # "c" of most calls is a place, and no number
+SCALARS = ("alpha", "beta", "c", "s", "sb")  # "c" of most calls is a place, and no number
 Memory = dict[str, np.ndarray]
 Step = dict[str, Any]
 
@@ -46,6 +46,8 @@ ARGUMENTS = {
     "rot": "n x incx y incy c s",
     "rotm": "n x incx y incy param",
     "rotg": "a b c s",
+    "rotmg": "d1 d2 x1 y1 param",
+    "sbdot": "n sb x incx y incy dot",
     "dot": "n x incx y incy dot",  # `dot` is where the number goes that is returned, or stored
     "dotu": "n x incx y incy dot",
     "dotc": "n x incx y incy dot",

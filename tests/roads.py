@@ -28,7 +28,7 @@ FLAGS = {
 }
 LAYOUTS = {"row": 101, "col": 102}
 FLAG_NAMES = re.compile(r"trans[ab]?|uplo|side|diag")
-OPERANDS = ("a", "b", "c", "s", "x", "y", "param", "dot")
+OPERANDS = ("a", "b", "c", "s", "d1", "d2", "x1", "x", "y", "param", "dot")
 REAL_OPERANDS = {"rotg": ("c",)}  # of complex routines, those of real numbers
 # Of complex routines, the scalars that are real numbers.
 REAL_SCALARS = {
@@ -38,8 +38,8 @@ REAL_SCALARS = {
     "rscal": ("alpha",),
     "rot": ("c", "s"),
 }
-LEVEL1 = re.compile(r"[sdcz](copy|swap|r?scal|axpy|axpby|rot[mg]?|dot|dotu|dotc|nrm2|asum)(_sub)?")  # has no layout in CBLAS
-RETURNING = re.compile(r"[sdcz](dot|dotu|dotc|nrm2|asum)")
+LEVEL1 = re.compile(r"[sdcz](copy|swap|r?scal|axpy|axpby|rot|rotm|rotg|rotmg|dot|sbdot|dotu|dotc|nrm2|asum)(_sub)?")  # has no layout in CBLAS
+RETURNING = re.compile(r"[sdcz](dot|sbdot|dotu|dotc|nrm2|asum)")
 INDEX = {letter + family: f"i{letter}{family}" for family in ("amax", "amin") for letter in "sdcz"}  # return one
 NAMES = {  # that are not so regular
     "cnrm2": "scnrm2",
@@ -50,6 +50,7 @@ NAMES = {  # that are not so regular
     "zrscal": "zdscal",
     "crot": "csrot",
     "zrot": "zdrot",
+    "ssbdot": "sdsdot",
     **INDEX,
 }
 
@@ -61,7 +62,7 @@ def number_letter(routine: str) -> str:
 
 def scalars_of(family: str) -> tuple[str, ...]:
     """What its scalar arguments may be called."""
-    return ("c", "s") if family == "rot" else ("alpha", "beta")
+    return {"rot": ("c", "s"), "sbdot": ("sb",), "rotmg": ("y1",)}.get(family, ("alpha", "beta"))
 
 
 Step = dict[str, Any]

@@ -28,7 +28,7 @@ from oracles import (
     modulus,
 )
 from roads import CBLAS, DTYPE, FORTRAN, INDEX, NAMES, RETURNING, ROADS, Road, gemm, library, number_letter, place
-from table import DECORATIONS, arguments, families
+from table import DECORATIONS, NO_RULE, arguments, families
 from test_blas import kind_of, make_valid
 from tracing import Traced
 
@@ -36,6 +36,7 @@ import blasad
 from blasad import Forward, Reverse, Tape
 
 FAMILIES = families()
+NAMED = FAMILIES | NO_RULE
 TRANS = ["".join(p) for p in itertools.product("NTC", repeat=2)]
 SIZES = st.sampled_from([0, 1, 2, 3, 7, 33])
 
@@ -53,7 +54,7 @@ def test_every_family_has_an_oracle():
 
 def test_every_decoration_has_a_name():
     expected = set()
-    for routine in (*(letter + family for family, letter in each_type()), *INDEX):
+    for routine in (*(letter + family for family, letters in NAMED.items() for letter in letters), *INDEX):
         stores = RETURNING.fullmatch(routine) and number_letter(routine) in "cz"
         for d in DECORATIONS:
             expected.add(d.format(NAMES.get(routine, routine) + "_sub" * bool(stores and "cblas" in d)))
@@ -417,7 +418,7 @@ def test_jacobian_of_memory(letter, trans, scalars):
 
 def _fits(pattern: str, name: str) -> bool:
     prefix, suffix = pattern.split("{}")
-    routines = (*(letter + family for family, letters in FAMILIES.items() for letter in letters), *INDEX)
+    routines = (*(letter + family for family, letters in NAMED.items() for letter in letters), *INDEX)
     return name in {f"{prefix}{NAMES.get(r, r)}{sub}{suffix}" for r in routines for sub in ("", "_sub")}
 
 
@@ -432,7 +433,11 @@ def is_index(name: str) -> bool:
     return called_by(name)[1] in INDEX.values()
 
 
-@pytest.mark.parametrize("name", [n for n in blasad.backend.names() if not is_index(n)])
+def is_without_rule(name: str) -> bool:
+    return called_by(name)[1][1:] in NO_RULE
+
+
+@pytest.mark.parametrize("name", [n for n in blasad.backend.names() if not is_index(n) and not is_without_rule(n)])
 def test_every_name_records(name):
     """Whatever the decoration: the call is made, with its integers, and recorded under that name."""
     pattern, called = called_by(name)
@@ -509,6 +514,36 @@ def test_every_index_name_passes_through(name):
         assert len(tape) == 0
     tape.reverse()
     assert dx.tolist() == [1] * 9
+
+
+@pytest.mark.parametrize("name", [n for n in blasad.backend.names() if is_without_rule(n)])
+def test_no_rule_is_no_silence(name):
+    """What has no derivative yet is computed, recorded where nothing is active, and refused where something is."""
+    pattern, routine = called_by(name)
+    numbers = {"D1": 2.0, "D2": 0.5, "X1": 1.5, "PARAM": 7.0, "Y1": 0.25}
+    memory = {n: np.full(5, x, DTYPE[routine[0]]) for n, x in numbers.items()}
+    road, where = Road("ctypes", pattern), place(memory)
+    step: Step = {"call": routine} | {key: key.upper() for key in ("d1", "d2", "x1")}
+    step |= {"y1": 0.25 if road.cblas else "Y1", "param": "PARAM"}
+    before = {n: x.copy() for n, x in memory.items()}
+    ROADS[4].call(step | {"y1": "Y1"}, where)
+    plainly = {n: x.copy() for n, x in memory.items()}
+    for active in (None, "D1", "D2", "X1", "PARAM", *([] if road.cblas else ["Y1"])):
+        for n, x in memory.items():
+            x[:] = before[n]
+        tape = Tape(undeclared="constant")
+        tape.__enter__()
+        if active:
+            tape.duplicated(memory[active], np.ones_like(memory[active]), name=active)
+        road.call(step, where)
+        if active:
+            with pytest.raises(blasad.UnsupportedError, match=f"{routine}.*no derivative of rotmg"):
+                tape.__exit__(None, None, None)
+        else:
+            tape.__exit__(None, None, None)
+            assert [c.routine for c in tape] == [routine]
+        for n, x in memory.items():
+            assert np.array_equal(x, plainly[n], equal_nan=True)
 
 
 def test_unknown_names_are_refused_with_the_nearest():

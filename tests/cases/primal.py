@@ -259,6 +259,14 @@ def dot(c, conjugate=False):
     return value
 
 
+def sbdot(c):
+    """sdsdot: the sum of products of single numbers, in double precision, and sb."""
+    value = c.scalar("sb") + np.sum(c.vector("x", c.args["n"]).get() * c.vector("y", c.args["n"]).get())
+    if "dot" in c.args:
+        View(c, "dot", np.array([c.place("dot")[1]])).set(value)
+    return value
+
+
 def axpy(c):
     n, alpha, memory = c.args["n"], c.scalar("alpha"), c.memory
     x, y = c.vector("x", n), c.vector("y", n)
@@ -382,6 +390,7 @@ ROUTINES = {
     "syr2": lambda c: syr(c, False, True),
     "her2": lambda c: syr(c, True, True),
     "dot": dot,
+    "sbdot": sbdot,
     "dotu": dot,
     "dotc": lambda c: dot(c, True),
     "axpy": axpy,
@@ -399,6 +408,6 @@ ROUTINES = {
     "amin": lambda c: amax(c, np.argmin),
 }
 LEVEL1 = (
-    *("dot", "dotu", "dotc", "axpy", "axpby", "scal", "rscal", "copy", "swap", "rot", "rotm"),
+    *("dot", "sbdot", "dotu", "dotc", "axpy", "axpby", "scal", "rscal", "copy", "swap", "rot", "rotm"),
     *("nrm2", "asum", "amax", "amin"),
 )
