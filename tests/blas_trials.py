@@ -352,7 +352,10 @@ class Trial:
             return self.result if self.tape_active else set()
         with_shadow = frozenset(key for key, cells in self.reads.items() if any(n in self.active for n, _ in cells))
         there = frozenset(key for key, cells in self.reads.items() if cells)
-        diag, zeros = self.flags.get("diag", self.flags.get("form")), tuple(self.row.get(s) == 0 for s in names(self.family, "scalars"))
+        diag, zeros = (
+            self.flags.get("diag", self.flags.get("form")),
+            tuple(self.row.get(s) == 0 for s in names(self.family, "scalars")),
+        )
         alike = self.family, diag, zeros, with_shadow, there, frozenset(self.scalars), self.row.get("inputs")
         if alike not in _needed:
             # a solve reads its triangle whatever the derivative makes of the result

@@ -38,7 +38,9 @@ REAL_SCALARS = {
     "rscal": ("alpha",),
     "rot": ("c", "s"),
 }
-LEVEL1 = re.compile(r"[sdcz](copy|swap|r?scal|axpy|axpby|rot|rotm|rotg|rotmg|dot|sbdot|dotu|dotc|nrm2|asum)(_sub)?")  # has no layout in CBLAS
+LEVEL1 = re.compile(
+    r"[sdcz](copy|swap|r?scal|axpy|axpby|rot|rotm|rotg|rotmg|dot|sbdot|dotu|dotc|nrm2|asum)(_sub)?"
+)  # has no layout in CBLAS
 RETURNING = re.compile(r"[sdcz](dot|sbdot|dotu|dotc|nrm2|asum)")
 INDEX = {letter + family: f"i{letter}{family}" for family in ("amax", "amin") for letter in "sdcz"}  # return one
 NAMES = {  # that are not so regular

@@ -8,7 +8,19 @@ import itertools
 
 import numpy as np
 import pytest
-from blas_trials import FORMS, SOLVES, elements_of, flag_choices, names, outputs, place_of, plain, shapes, solvable, trials
+from blas_trials import (
+    FORMS,
+    SOLVES,
+    elements_of,
+    flag_choices,
+    names,
+    outputs,
+    place_of,
+    plain,
+    shapes,
+    solvable,
+    trials,
+)
 from memory_guard import bits
 from oracles import Linear, Memory, Step, extended, gather
 from roads import DTYPE, LEVEL1, REAL_OPERANDS, RETURNING, ROADS, place, scalar_letter
@@ -194,9 +206,7 @@ def test_long(family, letter, flags, mode):
 @pytest.mark.parametrize(
     ("family", "letter", "flags"),
     [  # those that return: test_returned.py
-        c
-        for c in each_case("dz")
-        if not RETURNING.fullmatch(c.values[1] + c.values[0]) and c.values[0] not in ROUNDED
+        c for c in each_case("dz") if not RETURNING.fullmatch(c.values[1] + c.values[0]) and c.values[0] not in ROUNDED
     ],
 )
 def test_overwritten_later(family, letter, flags):

@@ -2,6 +2,9 @@
 
 import ctypes
 import itertools
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -514,6 +517,35 @@ def test_every_index_name_passes_through(name):
         assert len(tape) == 0
     tape.reverse()
     assert dx.tolist() == [1] * 9
+
+
+def test_index_from_a_blas_for_c(tmp_path):
+    """Whose integers are of another kind, and which counts from 0."""
+    source = (
+        "".join(f"void cblas_{letter}gemm(void) {{}}\n" for letter in "sdcz")
+        + """
+    #include <stddef.h>
+    size_t cblas_isamax(int n, const float *x, int inc)
+    {
+        size_t best = 0;
+        for (int i = 1; i < n; i++)
+            best = x[i * inc] * x[i * inc] > x[best * inc] * x[best * inc] ? i : best;
+        return best;
+    }"""
+    )
+    path = tmp_path / "libcblas.so"
+    compiler = os.environ.get("CC") or shutil.which("cc") or "gcc"
+    command = [*compiler.split(), "-shared", "-fPIC", "-x", "c", "-", "-o", path]
+    subprocess.run(command, input=source.encode(), check=True, timeout=60)
+    x = np.array([1, 2, -3, 1], np.float32)
+    blasad.set_backend(path)
+    try:
+        integer = ctypes.POINTER(ctypes.c_int64)
+        wide = ctypes.CFUNCTYPE(ctypes.c_int64, integer, ctypes.c_void_p, integer)(blasad.address("isamax_64_"))
+        for n, inc, want in ((4, 1, 3), (2, 1, 2), (1, 3, 1), (0, 1, 0), (4, -1, 0)):
+            assert wide(ctypes.c_int64(n), x.ctypes.data, ctypes.c_int64(inc)) == want
+    finally:
+        blasad.set_backend(None)
 
 
 @pytest.mark.parametrize("name", [n for n in blasad.backend.names() if is_without_rule(n)])

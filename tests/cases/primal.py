@@ -306,7 +306,9 @@ def rotm(c):
     flag = constant(c.memory[name])[first].real
     if n <= 0 or flag == -2:
         return
-    there = np.array([[0, 1, 1, 1, 1], [0, 0, 1, 1, 0], [0, 1, 0, 0, 1]][0 if flag < 0 else 1 if flag == 0 else 2], bool)
+    there = np.array(
+        [[0, 1, 1, 1, 1], [0, 0, 1, 1, 0], [0, 1, 0, 0, 1]][0 if flag < 0 else 1 if flag == 0 else 2], bool
+    )
     h = param.get(there)
     h11, h21, h12, h22 = (h[i] if there[i] else one for i, one in enumerate((1, c.minus, 1, 1), 1))
     old_x, old_y = x.get(), y.get()
