@@ -32,6 +32,7 @@ _OPERATIONS: dict[str, Callable[[int, int, int, int], tuple[int, int]]] = {
     "rotm": lambda m, n, k, order: (0, 6 * n),
     "rotg": lambda m, n, k, order: (5, 1),
     "rotmg": lambda m, n, k, order: (12, 1),
+    "wdot": lambda m, n, k, order: (n, max(0, n - 1)),
     "sbdot": lambda m, n, k, order: (n, n),
     "dot": lambda m, n, k, order: (n, max(0, n - 1)),
     "dotu": lambda m, n, k, order: (n, max(0, n - 1)),

@@ -140,6 +140,12 @@ static inline void sbdot_access(const bl_call *c, bl_access *a)
 }
 #define sbdot_needs dot_needs
 #define sbdot_workspace dot_workspace
+/* There is no rule of it, but where nothing is active. */
+#define wdot_access dot_access
+#define wdot_needs nothing_needed
+#define wdot_workspace no_workspace
+#define bl_wdot_tangent NULL
+#define bl_wdot_adjoint NULL
 #define dotu_access dot_access
 #define dotu_needs dot_needs
 #define dotu_workspace dot_workspace

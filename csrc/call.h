@@ -77,6 +77,7 @@ typedef struct bl_operand_spec {
     const char *name;
     bool output;
     bool real; /* its numbers are real, also in complex types */
+    bool wide; /* and of double precision, also in single */
     uint8_t storage;
     int8_t uplo, diag;  /* of a triangle: indices into bl_call.flag, or BL_NEVER */
     int8_t by;          /* the flag that chooses one of two shapes, or BL_NEVER */
@@ -196,8 +197,14 @@ static inline const int8_t *bl_dims_of(const bl_operand_spec *s, const char *fla
 }
 
 /* The type of its numbers, and their size in bytes. */
-static inline int bl_type_by(const bl_operand_spec *s, int type) { return s->real && type >= BL_C ? type - 2 : type; }
-static inline int64_t bl_size_by(const bl_operand_spec *s, const bl_call *c) { return s->real ? c->width : c->size; }
+static inline int bl_type_by(const bl_operand_spec *s, int type)
+{
+    return s->wide ? BL_D : s->real && type >= BL_C ? type - 2 : type;
+}
+static inline int64_t bl_size_by(const bl_operand_spec *s, const bl_call *c)
+{
+    return s->wide ? 8 : s->real ? c->width : c->size;
+}
 
 /* Does it return a complex number? */
 static inline bool bl_returns_complex(int routine, int type)

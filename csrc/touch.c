@@ -330,7 +330,7 @@ void bl_refuse_rule(blasad_tape *t, const bl_call *c)
         t, BLASAD_NOT_YET,
         "%s takes active values, and this version has no derivative of %s: compute it before the tape opens, or "
         "record it as an operation of your own (tape.record)",
-        bl_describe_call(t, c, call), bl_routine_table[c->routine]->name);
+        bl_describe_call(t, c, call), bl_routine_name(c->routine, c->type));
 }
 
 static const bl_region *named(const bl_region *r) { return r == &bl_mixed ? NULL : r; }

@@ -47,6 +47,7 @@ ARGUMENTS = {
     "rotm": "n x incx y incy param",
     "rotg": "a b c s",
     "rotmg": "d1 d2 x1 y1 param",
+    "wdot": "n x incx y incy dot",
     "sbdot": "n sb x incx y incy dot",
     "dot": "n x incx y incy dot",  # `dot` is where the number goes that is returned, or stored
     "dotu": "n x incx y incy dot",

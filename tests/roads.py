@@ -39,9 +39,9 @@ REAL_SCALARS = {
     "rot": ("c", "s"),
 }
 LEVEL1 = re.compile(
-    r"[sdcz](copy|swap|r?scal|axpy|axpby|rot|rotm|rotg|rotmg|dot|sbdot|dotu|dotc|nrm2|asum)(_sub)?"
+    r"[sdcz](copy|swap|r?scal|axpy|axpby|rot|rotm|rotg|rotmg|dot|sbdot|wdot|dotu|dotc|nrm2|asum)(_sub)?"
 )  # has no layout in CBLAS
-RETURNING = re.compile(r"[sdcz](dot|sbdot|dotu|dotc|nrm2|asum)")
+RETURNING = re.compile(r"[sdcz](dot|sbdot|wdot|dotu|dotc|nrm2|asum)")
 INDEX = {letter + family: f"i{letter}{family}" for family in ("amax", "amin") for letter in "sdcz"}  # return one
 NAMES = {  # that are not so regular
     "cnrm2": "scnrm2",
@@ -53,12 +53,15 @@ NAMES = {  # that are not so regular
     "crot": "csrot",
     "zrot": "zdrot",
     "ssbdot": "sdsdot",
+    "swdot": "dsdot",
     **INDEX,
 }
 
 
 def number_letter(routine: str) -> str:
     """The type of what a routine returns."""
+    if routine == "swdot":
+        return "d"
     return {"c": "s", "z": "d"}.get(routine[0], routine[0]) if routine[1:] in ("nrm2", "asum") else routine[0]
 
 

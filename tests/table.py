@@ -14,7 +14,7 @@ DECORATIONS = (
 )
 
 
-NO_RULE = {"rotmg": "sd"}
+NO_RULE = {"rotmg": "sd", "wdot": "s"}
 
 
 def families() -> dict[str, str]:

@@ -437,7 +437,8 @@ def is_index(name: str) -> bool:
 
 
 def is_without_rule(name: str) -> bool:
-    return called_by(name)[1][1:] in NO_RULE
+    without = {letter + family for family, letters in NO_RULE.items() for letter in letters}
+    return called_by(name)[1] in {NAMES.get(routine, routine) for routine in without}
 
 
 @pytest.mark.parametrize("name", [n for n in blasad.backend.names() if not is_index(n) and not is_without_rule(n)])
@@ -548,7 +549,27 @@ def test_index_from_a_blas_for_c(tmp_path):
         blasad.set_backend(None)
 
 
-@pytest.mark.parametrize("name", [n for n in blasad.backend.names() if is_without_rule(n)])
+@pytest.mark.parametrize("name", [n for n in blasad.backend.names() if called_by(n)[1] == "dsdot"])
+def test_no_rule_of_double_sums_is_no_silence(name):
+    """dsdot is computed in double precision, and refused where something is active."""
+    x, y = np.array([1, 2**13, 1], np.float32), np.array([1, 2**13 + 1, 3], np.float32)
+    step: Step = {"call": "swdot", "n": 3, "x": "X", "incx": 1, "y": "Y", "incy": 1}
+    road, where = Road("ctypes", called_by(name)[0]), place({"X": x, "Y": y})
+    for active in (None, x, y):
+        tape = Tape(undeclared="constant")
+        tape.__enter__()
+        if active is not None:
+            tape.duplicated(active, np.ones_like(active))
+        assert road.call(step, where) == 2**26 + 2**13 + 4
+        if active is None:
+            tape.__exit__(None, None, None)
+            assert tape.returned(0).value == 2**26 + 2**13 + 4
+            continue
+        with pytest.raises(blasad.UnsupportedError, match="no derivative of dsdot"):
+            tape.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("name", [n for n in blasad.backend.names() if "rotmg" in called_by(n)[1]])
 def test_no_rule_is_no_silence(name):
     """What has no derivative yet is computed, recorded where nothing is active, and refused where something is."""
     pattern, routine = called_by(name)
@@ -569,7 +590,7 @@ def test_no_rule_is_no_silence(name):
             tape.duplicated(memory[active], np.ones_like(memory[active]), name=active)
         road.call(step, where)
         if active:
-            with pytest.raises(blasad.UnsupportedError, match=f"{routine}.*no derivative of rotmg"):
+            with pytest.raises(blasad.UnsupportedError, match=f"no derivative of {routine}"):
                 tape.__exit__(None, None, None)
         else:
             tape.__exit__(None, None, None)

@@ -97,6 +97,8 @@ class Routine:
     def number(self, t: str) -> str:
         """The C type of what it returns."""
         complex_number = t in "cz" and not self.operands[self.result or 0].get("real", False)
+        if self.operands[self.result or 0].get("wide", False):
+            return "double"
         return f"{REAL[t]} _Complex" if complex_number else REAL[t]
 
     def through(self, t: str, abi: str) -> bool:
@@ -221,7 +223,7 @@ def fill(r: Routine, t: str, abi: str, row_major: bool) -> str:
     for a in r.of("operand"):
         if f"operand[{a.index}].ld" not in [x.field for x in r.of("ld")]:
             lines.append(f"call.operand[{a.index}].ld = {r.size(r.operands[a.index], 0)};")
-    if r.rotation:
+    if r.hidden_flag and r.rotation:
         lines.append(f"call.{r.hidden_flag.field} = bl_rotation_form(call.type, {r.rotation});")
     elif r.hidden_flag:
         conj = "C" if row_major else "N"
@@ -344,7 +346,7 @@ def made(r: Routine) -> str:
         for a in r.arguments
         if a.kind != "ld"
     ]
-    if r.rotation:
+    if r.hidden_flag and r.rotation:
         lines.append(f"call.{r.hidden_flag.field} = bl_rotation_form(type, {r.rotation}.at);")
     elif r.hidden_flag:
         lines.append(f"call.{r.hidden_flag.field} = 'N';")
@@ -378,6 +380,7 @@ def spec(r: Routine) -> str:
         flags = [r.number_of(name) if storage == "triangle" else None for name in ("uplo", "diag")]
         flag, letters = (str(r.argument(o["by"][0]).index), o["by"][1]) if "by" in o else ("BL_NEVER", "")
         fields = [f'"{o["name"]}"', str(o["role"] != "in").lower(), str(o.get("real", False)).lower()]
+        fields += [str(o.get("wide", False)).lower()]
         fields += [f"BL_{storage.upper()}"]
         fields += ["BL_NEVER" if i is None else str(i) for i in flags]
         fields += [flag, f"{{{', '.join(repr(x) for x in (letters * 2)[:2]) or '0, 0'}}}"]
