@@ -6,7 +6,8 @@
 #include "rules.h"
 
 enum { X, Y, RESULT };
-enum { AXPY_ALPHA };
+enum { AXPY_ALPHA, AXPBY_BETA };
+enum { SBDOT_SB };
 
 /* Both operands are the same elements in the same order. */
 static inline bool same_vector(const bl_call *c)
@@ -60,6 +61,9 @@ static inline unsigned scal_needs(const bl_call *c, unsigned active)
     return c->dim[0] > 0 && c->operand[X].ld > 0 && (active & BL_SCALAR(AXPY_ALPHA)) ? BL_OPERAND(X) : 0;
 }
 #define scal_workspace no_workspace
+#define rscal_access scal_access
+#define rscal_needs scal_needs
+#define rscal_workspace no_workspace
 
 static inline void axpy_access(const bl_call *c, bl_access *a)
 {
@@ -84,6 +88,28 @@ static inline size_t axpy_workspace(const bl_call *c, unsigned active)
     return c->dim[0] > 0 && same_vector(c) ? bl_room(c->dim[0], c->size) : 0;
 }
 
+/* beta = 0 does not read y. */
+static inline void axpby_access(const bl_call *c, bl_access *a)
+{
+    const unsigned scalars = c->dim[0] > 0 ? a->scalars : 0;
+    *a = (bl_access){.scalars = scalars};
+    if (c->dim[0] <= 0)
+        return;
+    if (!bl_is_zero(c->scalar[AXPY_ALPHA].value) || (scalars & BL_ANY(AXPY_ALPHA)))
+        a->read |= BL_OPERAND(X);
+    if (!bl_is_zero(c->scalar[AXPBY_BETA].value) || (scalars & BL_ANY(AXPBY_BETA)))
+        a->read |= BL_OPERAND(Y);
+    a->write = a->result = BL_OPERAND(Y);
+}
+
+static inline unsigned axpby_needs(const bl_call *c, unsigned active)
+{
+    const unsigned needs =
+        (active & BL_SCALAR(AXPY_ALPHA) ? BL_OPERAND(X) : 0) | (active & BL_SCALAR(AXPBY_BETA) ? BL_OPERAND(Y) : 0);
+    return c->dim[0] > 0 ? needs : 0;
+}
+#define axpby_workspace no_workspace
+
 /* A sum of nothing is stored all the same. */
 static inline void dot_access(const bl_call *c, bl_access *a)
 {
@@ -104,6 +130,22 @@ static inline size_t dot_workspace(const bl_call *c, unsigned active)
     (void)active;
     return bl_room(1, c->size);
 }
+
+/* As dot; its sb is of influence always. */
+static inline void sbdot_access(const bl_call *c, bl_access *a)
+{
+    const unsigned scalars = a->scalars;
+    dot_access(c, a);
+    a->scalars = scalars;
+}
+#define sbdot_needs dot_needs
+#define sbdot_workspace dot_workspace
+/* There is no rule of it, but where nothing is active. */
+#define wdot_access dot_access
+#define wdot_needs nothing_needed
+#define wdot_workspace no_workspace
+#define bl_wdot_tangent NULL
+#define bl_wdot_adjoint NULL
 #define dotu_access dot_access
 #define dotu_needs dot_needs
 #define dotu_workspace dot_workspace

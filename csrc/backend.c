@@ -447,6 +447,18 @@ static const bl_backend *server(const bl_call *c)
     return b && b->function[c->routine][c->type].run ? b : NULL;
 }
 
+static bool has(const bl_backend *b, const bl_call *c) { return b && b->function[c->routine][c->type].run; }
+
+/* An extension that not every BLAS has, and that one of our loops computes. */
+static void run_axpby(const bl_call *c)
+{
+    bl_call kernel = *c;
+    kernel.routine = BL_VAXPBY;
+    memset(kernel.flag, 'N', sizeof kernel.flag);
+    if (c->dim[0] > 0)
+        bl_run_kernel(&kernel);
+}
+
 void bl_backend_run(const bl_call *c)
 {
     if (c->routine >= BL_FIRST_KERNEL) {
@@ -455,6 +467,10 @@ void bl_backend_run(const bl_call *c)
     }
     if (bl_is_turned(c)) {
         bl_run_turned(c);
+        return;
+    }
+    if (c->routine == BL_AXPBY && !has(c->backend, c) && !has(bl_backend_default(), c)) {
+        run_axpby(c);
         return;
     }
     const bl_backend *b = server(c);
@@ -550,6 +566,8 @@ enum bl_next bl_enter(bl_call *c, const bl_binding *g, bool layout, const void *
         return refuse(c, g, layout ? as_numbered(c, argument) : 1);
     if (!g->real && bl_abi_width(c->backend->function[c->routine][c->type].abi) == 32 && !fits(c))
         return refuse(c, g, 0);
+    if (bl_routine_table[c->routine]->index) /* layers are about derivatives */
+        goto make;
     if (bl_thread_state.inside) {
         if ((uintptr_t)frame < (uintptr_t)bl_thread_state.inside)
             goto make;

@@ -98,6 +98,44 @@ static inline bl_matrix bl_imaginary_part(int type, bl_matrix x)
     return (bl_matrix){(char *)x.at + bl_real_width(type), 2 * x.ld};
 }
 
+/* The same of pairs of real numbers, where scalars are real. y <- alpha x + beta y */
+static inline void bl_pairs_axpby(const bl_path *to, int type, int64_t n, bl_scalar alpha, bl_matrix x, bl_scalar beta,
+                                  bl_matrix y)
+{
+    const int real = bl_real_type(type);
+    if (bl_is_complex(type) && x.ld == 1 && y.ld == 1) {
+        n *= 2;
+    } else if (bl_is_complex(type)) {
+        bl_vaxpby(to, real, n, 'N', alpha, 'N', bl_imaginary_part(type, x), 'N', beta, bl_imaginary_part(type, y));
+        x = bl_real_part(type, x);
+        y = bl_real_part(type, y);
+    }
+    bl_vaxpby(to, real, n, 'N', alpha, 'N', x, 'N', beta, y);
+}
+/* x <- beta x */
+static inline void bl_pairs_scal(const bl_path *to, int type, int64_t n, bl_scalar beta, bl_matrix x)
+{
+    const int real = bl_real_type(type), pair = 1 + bl_is_complex(type);
+    const int64_t ld = x.ld < 0 ? -x.ld : x.ld;
+    if (ld == 1)
+        bl_mscal(to, real, pair * n, 1, 'N', beta, (bl_matrix){x.at, pair * n});
+    else
+        bl_mscal(to, real, pair, n, 'N', beta, (bl_matrix){x.at, pair * ld});
+}
+/* *cell += Re sum conj(x) y, a real number */
+static inline void bl_pairs_dot(const bl_path *to, int type, int64_t n, bl_matrix x, bl_matrix y, void *cell)
+{
+    const int real = bl_real_type(type);
+    if (bl_is_complex(type) && x.ld == 1 && y.ld == 1) {
+        n *= 2;
+    } else if (bl_is_complex(type)) {
+        bl_vdot(to, real, n, bl_imaginary_part(type, x), bl_imaginary_part(type, y), false, cell);
+        x = bl_real_part(type, x);
+        y = bl_real_part(type, y);
+    }
+    bl_vdot(to, real, n, x, y, false, cell);
+}
+
 /* C <- A, exact */
 static inline void bl_mcopy(const bl_path *to, int type, int64_t m, int64_t n, bl_matrix a, bl_matrix c)
 {

@@ -175,7 +175,7 @@ typedef struct {
     int64_t dims[4];
     double scalars[2][2];
     int scalar_active[2], scalar_real[2]; /* real: in complex routines too */
-    blasad_operand operands[3];
+    blasad_operand operands[4];
     double seconds; /* negative: too short to be timed without being felt */
     size_t saved_bytes;
 } blasad_call;

@@ -11,7 +11,7 @@
 
 #define BL_MAX_FLAGS 4
 #define BL_MAX_DIMS 4
-#define BL_MAX_OPERANDS 3
+#define BL_MAX_OPERANDS 4
 #define BL_MAX_SCALARS 2
 
 enum bl_type { BL_S, BL_D, BL_C, BL_Z };
@@ -68,14 +68,16 @@ typedef struct bl_call {
 
 enum { BL_DIM_ONE = -1, BL_NEVER = -1 };
 
-/* How the elements of an operand lie. A vector is a row of `cols` numbers, its increment the leading dimension. Of
- * those from BL_TRIANGLE on, the first element need not be where the call points. */
-enum bl_storage { BL_GENERAL, BL_VECTOR, BL_TRIANGLE, BL_BAND, BL_PACKED };
+/* How the elements of an operand lie. A vector is a row of `cols` numbers, its increment the leading dimension. The
+ * five numbers of a modified rotation are a form, which is no element, h11, h21, h12 and h22: those that the form has.
+ * Of those from BL_TRIANGLE on, the first element need not be where the call points. */
+enum bl_storage { BL_GENERAL, BL_VECTOR, BL_TRIANGLE, BL_BAND, BL_PACKED, BL_ROTATION };
 
 typedef struct bl_operand_spec {
     const char *name;
     bool output;
     bool real; /* its numbers are real, also in complex types */
+    bool wide; /* and of double precision, also in single */
     uint8_t storage;
     int8_t uplo, diag;  /* of a triangle: indices into bl_call.flag, or BL_NEVER */
     int8_t kl, ku;      /* of a band: indices into bl_call.dim; the same for a triangle, which has one of the sides */
@@ -92,10 +94,13 @@ typedef struct bl_routine_spec {
     const char *const *arguments;                            /* Fortran order, NULL at the end */
     const char *const (*row_major)[2];                       /* swapped pairs, {NULL, NULL} at the end */
     uint8_t n_flags, n_dims, n_scalars, n_operands;
+    bool hidden;    /* the last flag is no argument */
     uint8_t turned; /* flags that a row-major call turns over, one bit each */
     uint8_t real;   /* scalars that are real numbers in complex types too, one bit each */
     bool adjoint;   /* a trans is 'N' or 'C', and turned over the other */
-    bool level1;    /* sizes may be negative, then there is nothing to do; operands may be the same */
+    bool level1;    /* sizes may be negative, then there is nothing to do */
+    bool same;      /* its operands may be the same memory */
+    bool index;     /* its value is an index: no layer is told of it */
     int8_t result;  /* the operand that is its value, or BL_NEVER */
     bl_operand_spec operand[BL_MAX_OPERANDS];
     int (*check)(const bl_call *c); /* Fortran position of the first argument that the reference calls illegal, or 0 */
@@ -202,6 +207,21 @@ static inline bl_view bl_view_vector(void *base, int64_t n, int64_t inc, int64_t
     return bl_view_of(base, 1, n > 0 && inc == 0 ? 1 : n > 0 ? n : 0, inc < 0 ? -inc : inc, size);
 }
 
+/* The form of a modified rotation, by its first number, and what it has; the rest are 1, or 1 above and -1 below. */
+enum { BL_IDENTITY = 'I', BL_FULL = 'F', BL_BESIDE = 'B' /* the diagonal */, BL_DIAGONAL = 'D' };
+static inline char bl_rotation_form(int type, const void *param)
+{
+    const double x = !param ? -2 : type == BL_S ? (double)*(const float *)param : *(const double *)param;
+    return x == -2 ? BL_IDENTITY : x < 0 ? BL_FULL : x == 0 ? BL_BESIDE : BL_DIAGONAL;
+}
+static inline bl_view bl_view_rotation(char *param, char form, int64_t size)
+{
+    const int64_t first = form == BL_BESIDE ? 2 : 1;
+    if (form == BL_DIAGONAL)
+        return bl_view_of(param + size, 1, 2, 3, size);
+    return bl_view_run(param + first * size, form == BL_IDENTITY ? 0 : (form == BL_FULL ? 4 : 2) * size);
+}
+
 static inline bool bl_view_empty(const bl_view *v) { return v->columns == 0; }
 static inline bool bl_view_is_grid(const bl_view *v) { return v->step == 0; }
 /* By how many steps column j begins, and ends, behind its place in a grid. */
@@ -243,8 +263,14 @@ static inline const int8_t *bl_dims_of(const bl_operand_spec *s, const char *fla
 }
 
 /* The type of its numbers, and their size in bytes. */
-static inline int bl_type_by(const bl_operand_spec *s, int type) { return s->real && type >= BL_C ? type - 2 : type; }
-static inline int64_t bl_size_by(const bl_operand_spec *s, const bl_call *c) { return s->real ? c->width : c->size; }
+static inline int bl_type_by(const bl_operand_spec *s, int type)
+{
+    return s->wide ? BL_D : s->real && type >= BL_C ? type - 2 : type;
+}
+static inline int64_t bl_size_by(const bl_operand_spec *s, const bl_call *c)
+{
+    return s->wide ? 8 : s->real ? c->width : c->size;
+}
 
 /* Does it return a complex number? */
 static inline bool bl_returns_complex(int routine, int type)
@@ -268,6 +294,8 @@ static inline bl_view bl_view_by(const bl_routine_spec *spec, const bl_call *c, 
     bl_shape_by(spec, c, i, &rows, &cols);
     if (s->storage == BL_VECTOR)
         return bl_view_vector(c->operand[i].base, cols, c->operand[i].ld, c->size);
+    if (s->storage == BL_ROTATION)
+        return bl_view_rotation(c->operand[i].base, c->flag[spec->n_flags - 1], c->size);
     if (s->storage == BL_BAND && s->uplo == BL_NEVER)
         return bl_view_band(c->operand[i].base, rows, cols, c->dim[s->kl], c->dim[s->ku], c->operand[i].ld, c->size);
     if (s->storage >= BL_TRIANGLE && c->flag[s->uplo] != 'A') {

@@ -65,6 +65,11 @@ void bl_cells_free(bl_cells *cells)
 
 void bl_give_cell(bl_layer *top, bl_operand *result)
 {
+    bool recorded = false;
+    for (bl_layer *l = top; l && !recorded; l = l->below)
+        recorded = atomic_load_explicit(&((blasad_tape *)l)->error, memory_order_relaxed) == BLASAD_OK;
+    if (!recorded)
+        return;
     void *cell = bl_cells_take(&((blasad_tape *)top)->cells);
     if (cell)
         result->base = cell;

@@ -8,6 +8,7 @@
 #include "access_level2.h"
 #include "access_level3.h"
 #include "access_norms.h"
+#include "access_rotations.h"
 #include "specs.h"
 
 #define BL_FAMILY(name, NAME)                                                                                          \

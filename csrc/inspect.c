@@ -44,11 +44,12 @@ static int as_spoken(const bl_routine_spec *s, const char *const *names, bool ro
 static int activity(const blasad_tape *t, const bl_record *e, int i)
 {
     const bool shadow = e->shadowed >> i & 1;
-    if (e->place[i] == BL_PARTS)
+    const uint32_t place = bl_place_of(e, bl_extra_of(t, e), i);
+    if (place == BL_PARTS)
         return shadow ? BLASAD_ACT_PARTS : BLASAD_ACT_CONST;
-    if (!e->place[i])
+    if (!place)
         return BLASAD_ACT_UNDECLARED;
-    if (t->regions.region[e->place[i] - 1]->window)
+    if (t->regions.region[place - 1]->window)
         return shadow ? BLASAD_ACT_SCRATCH : BLASAD_ACT_UNDECLARED;
     return shadow ? BLASAD_ACT_DUPLICATED : BLASAD_ACT_CONST;
 }
@@ -67,7 +68,7 @@ BL_EXPORT int blasad_tape_call(const blasad_tape *t, size_t index, blasad_call *
                          .type = e->type,
                          .row_major = e->row_major,
                          .active = e->active,
-                         .n_flags = s->n_flags - (s->n_flags && strcmp(s->flags[s->n_flags - 1], "conj") == 0),
+                         .n_flags = s->n_flags - s->hidden,
                          .n_dims = s->n_dims,
                          .n_scalars = s->n_scalars,
                          .n_operands = s->n_operands,

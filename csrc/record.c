@@ -87,6 +87,10 @@ static bool add_extra(blasad_tape *t, bl_record *r, const bl_call *c, const bl_t
     memcpy(x->dim, w->plan->dim, sizeof x->dim);
     memcpy(x->ld, w->plan->ld, sizeof x->ld);
     r->extra = (uint32_t)t->extras;
+    for (int i = BL_IN_RECORD; i < bl_routine_table[c->routine]->n_operands; i++) {
+        x->base[i - BL_IN_RECORD] = c->operand[i].base;
+        x->place[i - BL_IN_RECORD] = w->region[i] ? place_of(w->region[i]) : 0;
+    }
     bool good = true;
     for (int i = 0; i < bl_routine_table[c->routine]->n_scalars; i++) {
         x->scalar_address[i] = c->scalar[i].address;
@@ -114,7 +118,7 @@ void bl_unpack(const blasad_tape *t, const bl_record *r, bl_call *c)
     for (int i = 0; i < s->n_dims; i++)
         c->dim[i] = r->wide ? x->dim[i] : r->dim[i];
     for (int i = 0; i < s->n_operands; i++)
-        c->operand[i] = (bl_operand){r->base[i], r->wide ? x->ld[i] : r->ld[i]};
+        c->operand[i] = (bl_operand){bl_base_of(r, x, i), bl_ld_of(r, x, i)};
     for (int i = 0; i < s->n_scalars; i++)
         c->scalar[i] = (bl_scalar){r->scalar[i], x ? x->cell[i] : NULL};
 }
@@ -211,10 +215,12 @@ BL_HOT bool keep(blasad_tape *t, const bl_call *c, const bl_family *f, const bl_
     BL_UNROLL
     for (int i = 0; i < f->spec->n_operands; i++) {
         bl_region *g = w->region[i];
-        r->base[i] = c->operand[i].base;
+        if (i < BL_IN_RECORD)
+            r->base[i] = c->operand[i].base;
         if (!g)
             continue;
-        r->place[i] = place_of(g);
+        if (i < BL_IN_RECORD)
+            r->place[i] = place_of(g);
         if (!(p->needs & BL_OPERAND(i)))
             continue;
         if (!w->plain && (g == &bl_mixed || g->window)) {
@@ -322,6 +328,10 @@ BL_HOT enum bl_seen before(blasad_tape *t, const bl_call *c, const bl_family *f)
     if (copies == BL_COPIES_ERROR)
         return BL_SEEN;
     bl_plan *p = w.plan;
+    if (!f->adjoint && (p->shadowed || p->active)) {
+        bl_refuse_rule(t, c);
+        return BL_SEEN;
+    }
     const bool verify = !(t->options & BLASAD_NO_VERIFY);
     if (verify && !bl_verified(&w, f->spec) && !bl_verify_before(t, c, bl_publish(t, &w)))
         return BL_SEEN;

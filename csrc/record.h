@@ -16,22 +16,25 @@
 #include "snapshot.h"
 #include "window.h"
 
-/* One call. Two cache lines; dimensions beyond 32 bits and what active scalars need live in an extra (bl_extra). */
+/* One call. Two cache lines; dimensions beyond 32 bits, operands beyond three, and what active scalars need live in an
+ * extra (bl_extra). */
+enum { BL_IN_RECORD = 3 };
 typedef struct bl_record {
     uint8_t routine, type;
     char flag[BL_MAX_FLAGS];
-    uint8_t active : 1, wide : 1, shadowed : 3, had : 3; /* operands with a shadow; those that had it before the call */
-    uint8_t read : 3, write : 3, in_cell : 1;            /* in_cell: its result is in one (cells.h) */
+    uint16_t active : 1, wide : 1, shadowed : BL_MAX_OPERANDS, had : BL_MAX_OPERANDS; /* operands with a shadow; those
+                                                                                          that had it before the call */
+    uint16_t read : BL_MAX_OPERANDS, write : BL_MAX_OPERANDS, in_cell : 1; /* in_cell: its result is in one (cells.h) */
     uint8_t row_major,
         assumed; /* assumed: operands taken for constant; whole bytes, which are set without being read */
     uint16_t symbol, backend;
     const void *caller;
-    void *base[BL_MAX_OPERANDS];
+    void *base[BL_IN_RECORD];
     bl_complex scalar[BL_MAX_SCALARS]; /* the last one is the value of a routine that returns one */
     int32_t dim[BL_MAX_DIMS];
-    int32_t ld[BL_MAX_OPERANDS];
-    uint32_t place[BL_MAX_OPERANDS]; /* region id; BL_PARTS: it has several owners; 0: not accessed */
-    uint32_t saved, extra;           /* 1 + index into the tape's arrays; 0: none */
+    int32_t ld[BL_IN_RECORD];
+    uint32_t place[BL_IN_RECORD]; /* region id; BL_PARTS: it has several owners; 0: not accessed */
+    uint32_t saved, extra;        /* 1 + index into the tape's arrays; 0: none */
 } bl_record;
 
 _Static_assert(sizeof(bl_record) == 128, "two cache lines");
@@ -95,10 +98,26 @@ static inline bl_view bl_touched_view(const bl_touch *w, int i)
 typedef struct bl_extra {
     int64_t dim[BL_MAX_DIMS], ld[BL_MAX_OPERANDS];
     void *scalar_address[BL_MAX_SCALARS];
-    uint32_t scalar_place[BL_MAX_SCALARS]; /* as in a record; 0: constant */
-    void *cell[BL_MAX_SCALARS];            /* its value for outer tapes, NULL where none is open */
-    float seconds;                         /* negative: not timed */
+    uint32_t scalar_place[BL_MAX_SCALARS];      /* as in a record; 0: constant */
+    void *cell[BL_MAX_SCALARS];                 /* its value for outer tapes, NULL where none is open */
+    float seconds;                              /* negative: not timed */
+    void *base[BL_MAX_OPERANDS - BL_IN_RECORD]; /* of the operands that a record has no room for */
+    uint32_t place[BL_MAX_OPERANDS - BL_IN_RECORD];
 } bl_extra;
+
+/* Where operand i is; `x` is the record's extra. */
+static inline void *bl_base_of(const bl_record *r, const bl_extra *x, int i)
+{
+    return i < BL_IN_RECORD ? r->base[i] : x->base[i - BL_IN_RECORD];
+}
+static inline int64_t bl_ld_of(const bl_record *r, const bl_extra *x, int i)
+{
+    return r->wide || i >= BL_IN_RECORD ? x->ld[i] : r->ld[i];
+}
+static inline uint32_t bl_place_of(const bl_record *r, const bl_extra *x, int i)
+{
+    return i < BL_IN_RECORD ? r->place[i] : x->place[i - BL_IN_RECORD];
+}
 
 /* Shadows that are the user's own, of the number that call `index` returned; as many as a batch has. */
 typedef struct bl_seed {

@@ -23,19 +23,22 @@ static void ask_ahead(const blasad_tape *t, size_t index)
     const bl_record *r = bl_record_at(t, index);
     if (r->wide)
         return;
+    const bl_extra *x = bl_extra_of(t, r);
     const int64_t size = bl_element_size(r->type);
     const bl_routine_spec *spec = bl_routine_table[r->routine];
     for (int i = 0; i < spec->n_operands; i++) {
-        if (!r->place[i] || r->place[i] == BL_PARTS) /* not accessed: sizes mean nothing */
+        const uint32_t place = bl_place_of(r, x, i);
+        if (!place || place == BL_PARTS) /* not accessed: sizes mean nothing */
             continue;
         const int8_t column = bl_dims_of(&spec->operand[i], r->flag)[1];
-        const int64_t bytes = (column == BL_DIM_ONE ? 1 : r->dim[column]) * (int64_t)r->ld[i] * size;
+        const int64_t bytes = (column == BL_DIM_ONE ? 1 : r->dim[column]) * bl_ld_of(r, x, i) * size;
         if (bytes > ASK_LINES * LINE)
             continue;
-        const bl_region *g = t->regions.region[r->place[i] - 1];
-        ask((char *)r->base[i] + bl_source(g), bytes);
+        const bl_region *g = t->regions.region[place - 1];
+        char *base = bl_base_of(r, x, i);
+        ask(base + bl_source(g), bytes);
         if (r->shadowed >> i & 1)
-            ask((char *)r->base[i] + g->delta, bytes);
+            ask(base + g->delta, bytes);
     }
 }
 

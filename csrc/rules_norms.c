@@ -40,8 +40,8 @@ static void clear(const bl_site *s, bl_matrix number)
 }
 
 /* x and its norm, which is left in the first room; both multiplied by a power of two where products with x or quotients
- * by the norm would leave the range of numbers. */
-static bl_matrix measured(const bl_site *s, bool known)
+ * by the norm, of `seed` too, would leave the range of numbers. */
+static bl_matrix measured(const bl_site *s, bool known, double seed)
 {
     const bl_call *c = s->call;
     const int real = bl_real_type(c->type);
@@ -53,9 +53,13 @@ static bl_matrix measured(const bl_site *s, bool known)
     else
         *(double *)room(s, 0) = s->returned.re;
     const double r = bl_load(real, room(s, 0)).re, large = real == BL_S ? 0x1p60 : 0x1p500;
-    if (r == 0 || !isfinite(r) || (r < large && r * large > 1))
+    if (r == 0 || !isfinite(r) || (r < large && r * large > 1 && fabs(seed) / large <= r))
         return x;
-    const bl_scalar factor = {{r < 1 ? large : 1 / large, 0}, NULL};
+    int exponent;
+    frexp(r, &exponent);
+    const int most = real == BL_S ? 120 : 1000; /* the factor is a number, too */
+    exponent = exponent > most ? most : exponent < -most ? -most : exponent;
+    const bl_scalar factor = {{ldexp(1, -exponent), 0}, NULL};
     const bl_matrix scaled = {room(s, NORM_ROOMS), x.ld < 0 ? -1 : x.ld > 0};
     bl_vaxpby(&s->path, c->type, x.ld ? c->dim[0] : 1, 'N', factor, 'N', x, 'N', BL_ZERO, scaled);
     bl_mscal(&s->path, real, 1, 1, 'N', factor, one(room(s, 0)));
@@ -71,7 +75,7 @@ void bl_nrm2_tangent(const bl_site *s)
         clear(s, dr);
         return;
     }
-    const bl_matrix x = measured(s, false);
+    const bl_matrix x = measured(s, false, 0);
     real_product(s, x, bl_shadow(s, NORM_X), room(s, 1));
     bl_quot(&s->path, bl_real_type(s->call->type), room(s, 1), room(s, 0), dr.at);
 }
@@ -83,7 +87,7 @@ void bl_nrm2_adjoint(const bl_site *s)
     if (!g.at)
         return;
     if (c->dim[0] > 0 && s->shadow[NORM_X]) {
-        const bl_matrix x = measured(s, true);
+        const bl_matrix x = measured(s, true, bl_load(bl_real_type(c->type), g.at).re);
         bl_quot(&s->path, bl_real_type(c->type), g.at, room(s, 0), room(s, 1));
         bl_vaxpby(&s->path, c->type, c->dim[0], 'N', as_scalar(s, room(s, 1)), 'N', x, 'N', BL_ONE,
                   bl_shadow(s, NORM_X));

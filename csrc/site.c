@@ -59,7 +59,7 @@ size_t bl_site_room(const bl_call *c, const bl_record *r, const bl_extra *x)
 {
     size_t bytes = 0;
     for (int i = 0; i < bl_routine_table[r->routine]->n_operands; i++)
-        if (r->place[i] == BL_PARTS)
+        if (bl_place_of(r, x, i) == BL_PARTS)
             bytes += 2 * round_up((size_t)packing_of(c, i).bytes);
     for (int i = 0; x && i < bl_routine_table[r->routine]->n_scalars; i++)
         bytes += x->scalar_place[i] == BL_PARTS ? round_up(c->size) : 0;
@@ -112,10 +112,12 @@ static char *gather(blasad_tape *t, const bl_path *to, const bl_call *c, const p
 
 char *bl_site_values(blasad_tape *t, const bl_path *to, const bl_record *r, bl_call *c, unsigned needs, char *work)
 {
+    const bl_extra *x = bl_extra_of(t, r);
     for (int i = 0; i < bl_routine_table[r->routine]->n_operands; i++) {
         if (!(needs & (BL_OPERAND(i) | BL_LEFT(i))))
             continue;
-        bl_region *own = r->place[i] == BL_PARTS ? NULL : t->regions.region[r->place[i] - 1];
+        const uint32_t place = bl_place_of(r, x, i);
+        bl_region *own = place == BL_PARTS ? NULL : t->regions.region[place - 1];
         if (own && !own->saved_from) {
             c->operand[i].base = (char *)c->operand[i].base + bl_source(own);
             continue;
@@ -143,7 +145,7 @@ static bool has_parts(const bl_routine_spec *spec, const bl_record *r, const bl_
 {
     bool parts = false;
     for (int i = 0; i < spec->n_operands; i++)
-        parts |= r->place[i] == BL_PARTS;
+        parts |= bl_place_of(r, x, i) == BL_PARTS;
     for (int i = 0; x && i < spec->n_scalars; i++)
         parts |= x->scalar_place[i] == BL_PARTS;
     return parts;
@@ -156,8 +158,8 @@ static void place_shadows(const blasad_tape *t, const bl_routine_spec *spec, con
     for (int i = 0; i < spec->n_operands; i++) {
         s->shadow[i] = NULL;
         if (r->shadowed >> i & 1)
-            s->shadow[i] = (char *)r->base[i] + bl_delta(t->regions.region[r->place[i] - 1], shadow);
-        s->shadow_ld[i] = r->wide ? x->ld[i] : r->ld[i];
+            s->shadow[i] = (char *)bl_base_of(r, x, i) + bl_delta(t->regions.region[bl_place_of(r, x, i) - 1], shadow);
+        s->shadow_ld[i] = bl_ld_of(r, x, i);
     }
     for (int i = 0; i < spec->n_scalars; i++) {
         s->scalar_shadow[i] = NULL;
@@ -184,8 +186,9 @@ void bl_site_shadows(blasad_tape *t, const bl_record *r, int shadow, bl_site *s,
         if (!(r->shadowed >> i & 1))
             continue;
         s->shadow_ld[i] = c.operand[i].ld;
-        if (r->place[i] != BL_PARTS) {
-            s->shadow[i] = (char *)r->base[i] + bl_delta(t->regions.region[r->place[i] - 1], shadow);
+        const uint32_t place = bl_place_of(r, x, i);
+        if (place != BL_PARTS) {
+            s->shadow[i] = (char *)c.operand[i].base + bl_delta(t->regions.region[place - 1], shadow);
             continue;
         }
         const packing p = packing_of(&c, i);
@@ -221,7 +224,7 @@ void bl_site_scatter(blasad_tape *t, const bl_record *r, int shadow, const bl_si
     /* what was an output first: an input may be the same memory */
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < spec->n_operands; i++) {
-            if (!s->shadow[i] || r->place[i] != BL_PARTS || spec->operand[i].output != (pass == 0))
+            if (!s->shadow[i] || bl_place_of(r, x, i) != BL_PARTS || spec->operand[i].output != (pass == 0))
                 continue;
             const packing p = packing_of(&c, i);
             if (pass == 0)

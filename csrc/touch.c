@@ -184,6 +184,7 @@ bool bl_active_below(const blasad_tape *t, const bl_call *c, int i)
 
 /* Calls of fewer multiplications are not timed: two clock readings would be felt. */
 enum { TIMED = 1 << 20 };
+enum { OPERANDS = (1 << BL_MAX_OPERANDS) - 1 };
 
 void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scalars)
 {
@@ -191,7 +192,7 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
     double work = 1;
     *p = (bl_plan){.type = c->type, .scalars = scalars, .access.scalars = scalars, .shadowed = ~0u};
     memcpy(p->flag, c->flag, sizeof p->flag);
-    p->same = s->level1 && s->n_operands > 1 && c->operand[0].base == c->operand[1].base;
+    p->same = s->same && c->operand[0].base == c->operand[1].base;
     for (int i = 0; i < s->n_scalars; i++) {
         p->scalar[i] = c->scalar[i].value;
         p->telling |= bl_is_telling(p->scalar[i]) && matters(c, i) ? BL_SCALAR(i) : 0;
@@ -209,16 +210,18 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
     r->routine = c->routine;
     r->type = c->type;
     memcpy(r->flag, c->flag, sizeof r->flag);
-    r->read = p->access.read & 7;
-    r->write = (p->access.write | p->access.result) & 7;
+    r->read = p->access.read & OPERANDS;
+    r->write = (p->access.write | p->access.result) & OPERANDS;
     for (int i = 0; i < s->n_dims; i++) {
         r->dim[i] = (int32_t)c->dim[i];
         r->wide |= c->dim[i] != r->dim[i];
     }
     for (int i = 0; i < s->n_operands; i++) {
         p->ld[i] = c->operand[i].ld;
-        r->ld[i] = (int32_t)c->operand[i].ld;
-        r->wide |= c->operand[i].ld != r->ld[i];
+        if (i < BL_IN_RECORD) {
+            r->ld[i] = (int32_t)c->operand[i].ld;
+            r->wide |= c->operand[i].ld != r->ld[i];
+        }
         if (!(p->all & BL_OPERAND(i))) /* sizes that no memory vouches for */
             continue;
         bl_view v = bl_view_by(s, c, i);
@@ -230,7 +233,7 @@ void bl_plan_for(bl_plan *p, const bl_call *c, const bl_family *f, unsigned scal
             p->single |= p->access.write & BL_OPERAND(i);
     }
     memcpy(r->scalar, p->scalar, sizeof r->scalar);
-    p->extra = r->wide || p->access.scalars || p->timed;
+    p->extra = r->wide || p->access.scalars || p->timed || s->n_operands > BL_IN_RECORD;
 }
 
 void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_family *f, unsigned shadowed, unsigned had)
@@ -240,8 +243,8 @@ void bl_plan_activity(blasad_tape *t, bl_plan *p, const bl_call *c, const bl_fam
     const unsigned outer = p->access.scalars & ~BL_SCALARS;
     p->active = (p->access.read & had) | (p->access.scalars & BL_SCALARS);
     p->head.active = p->active != 0;
-    p->head.shadowed = shadowed & 7;
-    p->head.had = had & 7;
+    p->head.shadowed = shadowed & OPERANDS;
+    p->head.had = had & OPERANDS;
     p->needs = t->mode == BLASAD_REVERSE ? f->needs(c, p->active | outer) : 0; /* tangents use values at the call */
     p->after = !(t->options & BLASAD_NO_VERIFY) || p->timed || (p->single && p->active) || p->needs >= BL_LEFT(0) ||
                f->spec->result != BL_NEVER;
@@ -320,6 +323,16 @@ void bl_refuse_returned(blasad_tape *t, const bl_call *c, int i)
                  bl_describe_call(t, c, call), bl_routine_table[c->routine]->scalars[i], c->scalar[i].value.re);
 }
 
+void bl_refuse_rule(blasad_tape *t, const bl_call *c)
+{
+    char call[128];
+    bl_tape_fail(
+        t, BLASAD_NOT_YET,
+        "%s takes active values, and this version has no derivative of %s: compute it before the tape opens, or "
+        "record it as an operation of your own (tape.record)",
+        bl_describe_call(t, c, call), bl_routine_name(c->routine, c->type));
+}
+
 static const bl_region *named(const bl_region *r) { return r == &bl_mixed ? NULL : r; }
 
 bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w)
@@ -335,8 +348,7 @@ bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w)
             if (i == o || !(all & BL_OPERAND(i)))
                 continue;
             const bl_view v = bl_touched_view(w, i);
-            if (s->level1 && s->operand[o].storage == BL_VECTOR && c->operand[i].base == c->operand[o].base &&
-                c->operand[i].ld == c->operand[o].ld)
+            if (s->same && c->operand[i].base == c->operand[o].base && c->operand[i].ld == c->operand[o].ld)
                 continue; /* defined: they are the same */
             if (bl_views_overlap(&written, &v)) {
                 bl_tape_fail(t, BLASAD_ALIAS,

@@ -26,6 +26,7 @@ void bl_refuse_assumed(blasad_tape *t, const bl_call *c, int i);
 /* Operand i is a copy of what call `event` left (what was annotated, if there is no such call). */
 void bl_refuse_copy(blasad_tape *t, const bl_call *c, int i, bool gone, bool ambiguous, size_t event);
 void bl_refuse_returned(blasad_tape *t, const bl_call *c, int i);
+void bl_refuse_rule(blasad_tape *t, const bl_call *c);
 bool bl_check_aliases(blasad_tape *t, const bl_call *c, const bl_touch *w);
 
 /* What the elements of an operand are that no single annotation owns. */
@@ -80,7 +81,7 @@ BL_HOT bool bl_plan_is_for(const bl_plan *p, const bl_call *c, const bl_routine_
     for (int i = 0; i < s->n_scalars; i++)
         differ |= (bl_bits(p->scalar[i].re) ^ bl_bits(c->scalar[i].value.re)) |
                   (bl_bits(p->scalar[i].im) ^ bl_bits(c->scalar[i].value.im));
-    if (s->level1 && s->n_operands > 1) /* where x is y there is less to do, or in another way */
+    if (s->same) /* where x is y there is less to do, or in another way */
         differ |= p->same ^ (c->operand[0].base == c->operand[1].base);
     return differ == 0;
 }

@@ -23,13 +23,15 @@ from roads import (
     LEVEL1,
     NAMES,
     OPERANDS,
+    REAL,
+    REAL_OPERANDS,
     RETURNING,
-    SCALARS,
     WITH_LENGTHS,
     Road,
     number_letter,
     place,
     scalar_letter,
+    scalars_of,
 )
 from tracing import Traced
 
@@ -39,6 +41,7 @@ from blasad import Forward, Reverse, Tape
 Element = tuple[str, int]
 LETTERS = {"uplo": "UL", "side": "LR", "diag": "NU"}
 SOLVES = ("trsv", "tbsv", "tpsv", "trsm")  # by a triangle
+FORMS = {"identity": -2, "full": -1, "beside": 0, "diagonal": 1}  # of a modified rotation, by its first number
 ROOM = 4096  # elements of the buffers in which a call is tried out
 LARGE = 33  # beyond the blocks of kernels that OpenBLAS has for small matrices
 
@@ -51,8 +54,8 @@ def names(family: str, kind: str) -> list[str]:
     return {
         "flags": flags,
         "dims": [a for a in rest if a in ("m", "n", "k", "kl", "ku")],
-        "scalars": [a for a in rest if a in SCALARS],
-        "operands": [a for a in rest if a in OPERANDS],
+        "scalars": [a for a in rest if a in scalars_of(family)],
+        "operands": [a for a in rest if a in OPERANDS and a not in scalars_of(family)],
         "ld": [a for a in rest if a.startswith("ld")],
         "inc": [a for a in rest if a.startswith("inc")],
     }[kind]
@@ -61,6 +64,8 @@ def names(family: str, kind: str) -> list[str]:
 def flag_choices(family: str, letter: str) -> list[dict[str, str]]:
     """Every combination of flags that is a valid call."""
     flags = names(family, "flags")
+    if family == "rotm":
+        return [{"form": form} for form in FORMS]
     letters = dict(LETTERS)
     if family in ("syrk", "syr2k") and letter in "cz":
         letters["trans"] = "NT"
@@ -84,7 +89,7 @@ def plain(family: str, letter: str, flags: dict[str, str], dims: dict[str, int],
     for a in ARGUMENTS[family].split():
         if a in flags or a in dims:
             step[a] = (flags | dims)[a]
-        elif a in SCALARS:
+        elif a in scalars_of(family):
             step[a] = 1.0
         elif a.startswith("inc"):
             step[a] = 1
@@ -97,9 +102,7 @@ def shapes(step: Step) -> dict[str, tuple[int, ...]]:
     """Of each operand as the program sees it, rows and columns whatever the layout."""
     rows = max(2 * LARGE, 1 + sum(step[d] for d in names(step["call"][1:].removesuffix("_sub"), "dims")))
     room = max(ROOM, (rows + 1) * rows)
-    memory = {
-        place_of(step[a])[0]: np.ones(room, np.clongdouble) for a in (*OPERANDS, *SCALARS) if is_named(step.get(a))
-    }
+    memory = {place_of(step[a])[0]: np.ones(room, np.clongdouble) for a in step if a != "call" if is_named(step.get(a))}
     tight = {a: (1 if a.startswith("inc") else rows) for a in step if a.startswith(("inc", "ld"))}
     call = Call({**step, **tight}, memory)
     ROUTINES[call.family](call)
@@ -165,9 +168,10 @@ _needed: dict[Any, frozenset[str]] = {}  # operands, by all that decides it
 
 def parameters(family: str, letter: str) -> dict[str, list[Any]]:
     """The levels of everything in a call but its flags."""
-    out: dict[str, list[Any]] = {"size": [*(f"{d} = 0" for d in names(family, "dims")), "one", "few", "many"]}
+    dims = names(family, "dims")
+    out: dict[str, list[Any]] = {"size": [*(f"{d} = 0" for d in dims), "one", "few", "many"] if dims else ["few"]}
     for inc in names(family, "inc"):
-        may_repeat = family in ("copy", "axpy") and inc == "incx"
+        may_repeat = family in ("copy", "axpy", "axpby") and inc == "incx"
         out[inc] = [1, 3, -2, 0] if may_repeat else [1, 3, -2]
     for ld in names(family, "ld"):
         out[ld] = [0, 2]
@@ -274,6 +278,8 @@ class Trial:
         """Of a buffer."""
         if name in self.passed:
             return np.dtype(DTYPE[scalar_letter(self.step["call"], name[1:])])
+        if name.lower() in REAL_OPERANDS.get(self.family, ()):
+            return np.dtype(REAL[self.letter])
         return np.dtype(DTYPE[number_letter(self.letter + self.family)]) if name == "DOT" else self.dtype
 
     def numbers(self, count: int, name: str = "") -> np.ndarray:
@@ -294,6 +300,7 @@ class Trial:
             self.make_solvable(clean)
         for n, value in self.passed.items():
             clean[n][:] = value
+        self.put_form(clean)
         self.active = {n for n, kind in self.activity.items() if kind == "dup"}
         self.trace = Traced(self.step, extended(clean), self.active & self.passed.keys())
         call = plain_call = self.trace.call
@@ -323,6 +330,7 @@ class Trial:
             touched = self.only(n, self.elements(call.reads.values()) | self.result)
             filled = touched if self.rng.random() < 0.5 else read
             x[filled] = clean[n][filled]
+            self.put_form({n: x})
             if n in self.active:
                 harmless = not self.tape_active if self.mode is Reverse else True
                 filled = touched if not harmless or self.rng.random() < 0.5 else read if self.mode is Forward else []
@@ -331,6 +339,10 @@ class Trial:
         self.seeds = {n: x.copy() for n, x in self.shadow.items()}
         self.bound = Traced(modulus(self.step), self.terms_of(clean), self.active & self.passed.keys())
         self.terms = 4 * sum(self.step[d] for d in names(self.family, "dims")) + 8
+
+    def put_form(self, memory: Memory) -> None:
+        if self.family == "rotm" and "PARAM" in memory:
+            memory["PARAM"][place_of(self.step["param"])[1]] = FORMS[self.flags["form"]]
 
     def triangle(self) -> tuple[str, np.ndarray]:
         key = matrix_of(self.family)
@@ -346,6 +358,7 @@ class Trial:
     def terms_of(self, memory: Memory, *, derivative: bool = False) -> Memory:
         """What calls bound sums of terms with; a solve subtracts all but the diagonal, and all of a derivative."""
         out = moduli(memory)
+        self.put_form(out)
         if self.family in SOLVES and (name := self.triangle()[0]) in out:
             at = self.triangle()[1]
             out[name][np.unique(at if derivative else np.setdiff1d(at, at.diagonal()))] *= -1
@@ -368,9 +381,14 @@ class Trial:
     @cached_property
     def needs(self) -> set[Element]:
         """The elements whose values the adjoint uses: operands that change it when they change."""
+        if self.family == "rotg":  # what it leaves
+            return self.result if self.tape_active else set()
         with_shadow = frozenset(key for key, cells in self.reads.items() if any(n in self.active for n, _ in cells))
         there = frozenset(key for key, cells in self.reads.items() if cells)
-        diag, zeros = self.flags.get("diag"), tuple(self.row.get(s) == 0 for s in SCALARS)
+        diag, zeros = (
+            self.flags.get("diag", self.flags.get("form")),
+            tuple(self.row.get(s) == 0 for s in names(self.family, "scalars")),
+        )
         alike = self.family, diag, zeros, with_shadow, there, frozenset(self.scalars), self.row.get("inputs")
         if alike not in _needed:
             # a solve reads its triangle whatever the derivative makes of the result
@@ -381,7 +399,8 @@ class Trial:
     @property
     def lost(self) -> set[Element]:
         """What the call overwrites; but of a solve, what it leaves is as good, except for alpha's derivative."""
-        return set() if self.family in SOLVES and not self.scalars else self.plain_writes
+        leaves = self.family == "rotg" or (self.family in SOLVES and not self.scalars)
+        return set() if leaves else self.plain_writes
 
     def adjoint_changes_with(self, key: str) -> bool:
         start = {n: x.value for n, x in self.trace.start.items()}
@@ -574,10 +593,10 @@ class Trial:
         assert call.routine == NAMES.get(name, name)
         alike = {} if self.letter in "cz" else {"C": "T"}  # row-major calls do not tell them apart
         assert {f: alike.get(v, v) for f, v in call.flags.items()} == {
-            f: alike.get(v, v) for f, v in self.flags.items()
+            f: alike.get(v, v) for f, v in self.flags.items() if f != "form"
         }
         for s, value in call.scalars.items():
-            assert isinstance(value, complex) == (scalar_letter(call.routine, s) in "cz")
+            assert isinstance(value, complex) == (scalar_letter(self.letter + self.family, s) in "cz")
         assumed = {o.name for o in call.operands if o.assumed}
         expected = {key for key, cells in self.reads.items() if any(self.activity[n] == "none" for n, _ in cells)}
         assert assumed == expected, f"assumptions are {assumed}, not {expected}"
@@ -585,7 +604,7 @@ class Trial:
         saved = 0
         if self.mode is Reverse:
             vanish = {e for e in self.needs if self.activity[e[0]] == "none"}
-            saved = self.dtype.itemsize * len(self.needs & self.lost | vanish)
+            saved = sum(self.dtype_of(n).itemsize for n, _ in self.needs & self.lost | vanish)
         assert tape.saved_bytes == call.saved_bytes == saved, f"{tape.saved_bytes} bytes saved, not {saved}"
 
     def check_shadows(self, want: Memory, bound: Memory) -> None:

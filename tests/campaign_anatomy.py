@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from oracles import ARGUMENTS, COMPLEX, REAL, ROUTINES, Call, Memory, Refused, Step
-from roads import LEVEL1, OPERANDS, RETURNING, SCALARS, scalar_letter
+from roads import LEVEL1, OPERANDS, RETURNING, scalar_letter, scalars_of
 from tracing import Traced
 
 DIMS = ("m", "n", "k", "kl", "ku")
@@ -17,6 +17,16 @@ FLAGS = {"trans": "NTC", "uplo": "UL", "side": "LR", "diag": "NU"}
 LD, ROOM = 12, 200  # of the buffers that a shape is tried on, in elements
 
 Sizes = tuple[tuple[str, Any], ...]  # flags and dimensions
+
+
+@cache
+def scalars_in(family: str) -> list[str]:
+    return [a for a in ARGUMENTS[family].split() if a in scalars_of(family)]
+
+
+@cache
+def operands_in(family: str) -> list[str]:
+    return [a for a in ARGUMENTS[family].split() if a in OPERANDS and a not in scalars_of(family)]
 
 
 @dataclass(frozen=True)
@@ -43,25 +53,31 @@ def step_of(family: str, letter: str, row_major: bool, sizes: Sizes, **more: Any
     given = dict(sizes) | more
     for key in ARGUMENTS[family].split():
         default = (
-            LD if key.startswith("ld") else 1 if key.startswith("inc") else 0.75 if key in SCALARS else key.upper()
+            LD
+            if key.startswith("ld")
+            else 1
+            if key.startswith("inc")
+            else 0.75
+            if key in scalars_in(family)
+            else key.upper()
         )
         step[key] = given.get(key, default)
     return step
 
 
-def buffers(step: Step, kind: type) -> Memory:
-    return {key.upper(): np.ones(ROOM, kind) for key in step if key in OPERANDS}
+def buffers(family: str, kind: type) -> Memory:
+    return {key.upper(): np.ones(ROOM, kind) for key in operands_in(family)}
 
 
 @cache
 def anatomy(family: str, letter: str, row_major: bool, sizes: Sizes) -> Anatomy:
     """Raises Refused for flags that the routine does not have."""
     step = step_of(family, letter, row_major, sizes)
-    call = Call(step, buffers(step, COMPLEX if letter in "cz" else REAL))
+    call = Call(step, buffers(family, COMPLEX if letter in "cz" else REAL))
     with np.errstate(all="ignore"):
         ROUTINES[call.family](call)
     operands = {}
-    for key in (k for k in step if k in OPERANDS):
+    for key in operands_in(family):
         view = call.views.get(key)
         shape = view.index.shape if view else (0, 0)
         ld = step.get("ld" + key, 1)
@@ -73,7 +89,7 @@ def anatomy(family: str, letter: str, row_major: bool, sizes: Sizes) -> Anatomy:
     given = dict(sizes)
     product = family not in INNER or given["k"] > 0
     some = any(call.writes.get(key) for key in outputs)
-    counts = frozenset(s for s in SCALARS if s in step and some and (product or s == "beta"))
+    counts = frozenset(s for s in scalars_in(family) if some and (product or s == "beta"))
     return Anatomy(operands, outputs, counts)
 
 
@@ -98,8 +114,9 @@ def in_order(family: str, given: dict[str, Any]) -> Sizes:
 
 
 def stores(family: str, letter: str) -> bool:
-    """Whether all that it computes goes to memory that the call names."""
-    return not RETURNING.fullmatch(letter + family) or family in ("dotu", "dotc")
+    """Whether all that it computes goes to memory that the call names; and no number there decides what it does."""
+    returns = RETURNING.fullmatch(letter + family) and family not in ("dotu", "dotc")
+    return not returns and family not in ("rotg", "rotm")
 
 
 def has_layout(family: str, letter: str) -> bool:
@@ -115,7 +132,6 @@ def needed(
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Operands whose values the adjoint uses, as the call finds and as it leaves them: those that change it when they
     change. `values`: of the scalars, as far as they are 0 or 1; `active`: those with a shadow."""
-    scalars = [key for key in SCALARS if key in ARGUMENTS[family].split()]
     step = step_of(family, letter, False, sizes)
     kind = COMPLEX if letter in "cz" else REAL
     rng = np.random.default_rng(1)
@@ -124,8 +140,8 @@ def needed(
         x = rng.uniform(0.5, 1, count) * rng.choice([-1, 1], count)
         return (x + 1j * rng.uniform(0.5, 1, count) if kind is COMPLEX else x).astype(kind)
 
-    memory = {name: numbers(ROOM) for name in buffers(step, kind)}
-    for key, value in zip(scalars, values, strict=True):
+    memory = {name: numbers(ROOM) for name in buffers(family, kind)}
+    for key, value in zip(scalars_in(family), values, strict=True):
         memory[key] = np.array([value], REAL if scalar_letter(letter + family, key) in "sd" else COMPLEX)
         step[key] = key
     trace = Traced(step, memory, active)
@@ -138,12 +154,12 @@ def needed(
         other = Traced(step, moved, active).pull(seeds)
         return any((one[n] != other[n]).any() for n in by)
 
-    reads = trace.call.reads.keys() & {k for k in step if k in OPERANDS}
+    reads = trace.call.reads.keys() & set(operands_in(family))
     found = {key for key in reads if changes(key)}
     if family not in SOLVES:
         return frozenset(found), frozenset()
     # a solve reads its triangle whatever the derivative makes of the result, and of that what it leaves is as good
-    matrix, result = next(k for k in step if k in OPERANDS), next(k for k in reversed(step) if k in OPERANDS)
+    matrix, result = operands_in(family)
     before = {matrix} & reads if by else set()
     if active:
         return frozenset(before | ({result} & found)), frozenset()

@@ -1,11 +1,10 @@
 """Calls of any routine in the campaign: what they touch and what their derivative is, by tracing the interpreter."""
 
 import numpy as np
-from campaign_anatomy import SOLVES, anatomy, in_order, needed
+from campaign_anatomy import SOLVES, anatomy, in_order, needed, operands_in
 from campaign_cells import Bits, Derivative, Footprint, bits_of, cells_of, union
 from campaign_program import Call, width
 from oracles import ARGUMENTS, COMPLEX, REAL, Step
-from roads import OPERANDS
 from tracing import Traced
 
 
@@ -18,7 +17,7 @@ def _step(call: Call) -> Step:
     """On the buffers M, the arena, and one of its own for each scalar."""
     step: Step = {"call": call.routine} | ({"layout": "row"} if call.row_major else {})
     for key, value in call.args:
-        if key in OPERANDS:
+        if key in operands_in(call.family):
             step[key] = f"M[{value // width(call.letter)}]"
         else:
             step[key] = key if key in call.scalars else value

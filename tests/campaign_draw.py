@@ -8,7 +8,7 @@ from dataclasses import replace
 from random import Random
 
 import numpy as np
-from campaign_anatomy import DIMS, anatomy, flag_choices, has_layout, in_order, stores
+from campaign_anatomy import DIMS, anatomy, flag_choices, has_layout, in_order, operands_in, scalars_in, stores
 from campaign_program import (
     DECLARED,
     LETTERS,
@@ -28,7 +28,7 @@ from campaign_program import (
     width,
 )
 from oracles import ARGUMENTS
-from roads import CBLAS, OPERANDS, ROADS, SCALARS, scalar_letter
+from roads import CBLAS, ROADS, scalar_letter
 from table import families
 
 HARMLESS = ("undone", "dead value", "padding", "never touched", "forget", "assigned", "part of a copy", "small copy")
@@ -190,7 +190,6 @@ class Draw:
             for dim in (a for a in arguments if a in DIMS):
                 band = dim in ("kl", "ku") or (dim == "k" and "lda" in arguments and family[1:] in ("bmv", "bsv"))
                 sizes[dim] = r.choice((0, 1, 1, 2, 4)) if band else r.choices((1, 2, 3, 4, 0), (4, 6, 5, 2, 0.5))[0]
-            names = set(arguments)
             roads = [i for i, road in enumerate(ROADS) if road in CBLAS or family not in ("dotu", "dotc")]
             road = r.choice(roads)
             cblas = ROADS[road] in CBLAS
@@ -208,12 +207,11 @@ class Draw:
             if not self.suits(cells, outputs, active, False):
                 continue
             usual = {"alpha": (1, 0.3, -0.7, 0.5, 0), "beta": (0, 0, 1, -0.6, 0.5)}
-            for key in SCALARS:
-                if key in names:
-                    kind = scalar_letter(letter + family, key)
-                    sizes[key] = self.scalar(written, kind, cblas, active, usual[key])
+            for key in scalars_in(family):
+                kind = scalar_letter(letter + family, key)
+                sizes[key] = self.scalar(written, kind, cblas, active, usual.get(key, usual["alpha"]))
             self.append(family, letter, row_major, road, sizes, found)
-            scalars = {int(x[1:]) for key in SCALARS if isinstance(x := sizes.get(key), str)}
+            scalars = {int(x[1:]) for key in scalars_in(family) if isinstance(x := sizes[key], str)}
             if set().union(scalars, *cells.values()) & (self.dup | self.live):
                 self.live |= written - self.dup - self.const
                 self.outputs += [found[key] for key in outputs if not found[key].without]
@@ -255,7 +253,7 @@ class Draw:
     ) -> None:
         args = []
         for key in ARGUMENTS[family].split():
-            if key in OPERANDS:
+            if key in operands_in(family):
                 value = found[key].base
             elif key.startswith("ld"):
                 value = found[key[2:]].ld

@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from campaign_anatomy import DIMS, anatomy
-from roads import OPERANDS, ROADS, SCALARS, scalar_letter
+from campaign_anatomy import DIMS, anatomy, operands_in, scalars_in
+from roads import ROADS, scalar_letter
 
 # Buffers and their elements, in the order of addresses, with GAP elements of nobody's between them. P is annotated in
 # many ways (LAYOUTS), Q and s have shadows, K is constant, U and W are scratch that nobody declares.
@@ -121,7 +121,7 @@ class Call:
 
     @property
     def scalars(self) -> dict[str, complex | str]:
-        return {key: value for key, value in self.args if key in SCALARS}
+        return {key: value for key, value in self.args if key in scalars_in(self.family)}
 
     def scalar_width(self, key: str) -> int:
         """Cells of that scalar."""
@@ -145,15 +145,15 @@ class Call:
 
     def sizes(self) -> tuple[tuple[str, Any], ...]:
         """Flags and dimensions."""
-        return tuple((k, v) for k, v in self.args if k in DIMS or (k not in SCALARS and isinstance(v, str)))
+        return tuple((k, v) for k, v in self.args if k in DIMS or (k not in self.scalars and isinstance(v, str)))
 
     def __str__(self) -> str:
         def argument(key: str, value: Any) -> str:
-            if key in OPERANDS:
+            if key in operands_in(self.family):
                 return f"{key}={name_of(value, self.letter)}"
-            if key in SCALARS and isinstance(value, str):
+            if key in self.scalars and isinstance(value, str):
                 return f"{key}={value[0]}{name_of(int(value[1:]), self.letter)}"
-            return f"{key}={value:g}" if key in SCALARS else f"{key}={value}"
+            return f"{key}={value:g}" if key in self.scalars else f"{key}={value}"
 
         return " ".join(
             [

@@ -31,6 +31,7 @@ def _stored(norm: Any) -> Any:
 
 
 ROUTINES = primal.ROUTINES | {f: _stored(primal.ROUTINES[f]) for f in ("nrm2", "asum")}
+SCALARS = ("alpha", "beta", "c", "s", "sb")  # "c" of most calls is a place, and no number
 Memory = dict[str, np.ndarray]
 Step = dict[str, Any]
 
@@ -39,12 +40,22 @@ ARGUMENTS = {
     "swap": "n x incx y incy",
     "scal": "n alpha x incx",
     "copy": "n x incx y incy",
+    "rscal": "n alpha x incx",
     "axpy": "n alpha x incx y incy",
+    "axpby": "n alpha x incx beta y incy",
+    "rot": "n x incx y incy c s",
+    "rotm": "n x incx y incy param",
+    "rotg": "a b c s",
+    "rotmg": "d1 d2 x1 y1 param",
+    "wdot": "n x incx y incy dot",
+    "sbdot": "n sb x incx y incy dot",
     "dot": "n x incx y incy dot",  # `dot` is where the number goes that is returned, or stored
     "dotu": "n x incx y incy dot",
     "dotc": "n x incx y incy dot",
     "nrm2": "n x incx dot",
     "asum": "n x incx dot",
+    "amax": "n x incx",
+    "amin": "n x incx",
     "gemv": "trans m n alpha a lda x incx beta y incy",
     "gbmv": "trans m n kl ku alpha a lda x incx beta y incy",
     "ger": "m n alpha x incx y incy a lda",
@@ -96,8 +107,8 @@ def moduli(memory: Memory) -> Memory:
 def modulus(step: Step) -> Step:
     """The same call on such memory: no sign and no conjugation, so that nothing cancels."""
     flags = {k: v.upper().replace("C", "T") for k, v in step.items() if k.startswith("trans")}
-    scalars = {k: float(abs(complex(v))) for k in ("alpha", "beta") if k in step and not is_place(v := step[k])}
-    return {**step, **flags, **scalars}
+    scalars = {k: float(abs(complex(v))) for k in SCALARS if k in step and not is_place(v := step[k])}
+    return {**step, **flags, **scalars, "minus": 1}
 
 
 def is_place(value: object) -> bool:

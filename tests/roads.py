@@ -28,18 +28,48 @@ FLAGS = {
 }
 LAYOUTS = {"row": 101, "col": 102}
 FLAG_NAMES = re.compile(r"trans[ab]?|uplo|side|diag")
-SCALARS, OPERANDS = ("alpha", "beta"), ("a", "ap", "b", "c", "x", "y", "dot")
+OPERANDS = ("a", "ap", "b", "c", "s", "d1", "d2", "x1", "x", "y", "param", "dot")
+REAL_OPERANDS = {"rotg": ("c",)}  # of complex routines, those of real numbers
 # Of complex routines, the scalars that are real numbers.
-REAL_SCALARS = {"her": ("alpha",), "hpr": ("alpha",), "herk": ("alpha", "beta"), "her2k": ("beta",)}
-LEVEL1 = re.compile(r"[sdcz](copy|swap|scal|axpy|dot|dotu|dotc|nrm2|asum)(_sub)?")  # has no layout in CBLAS
-RETURNING = re.compile(r"[sdcz](dot|dotu|dotc|nrm2|asum)")
-NAMES = {"cnrm2": "scnrm2", "znrm2": "dznrm2", "casum": "scasum", "zasum": "dzasum"}  # that are not so regular
+REAL_SCALARS = {
+    "her": ("alpha",),
+    "hpr": ("alpha",),
+    "herk": ("alpha", "beta"),
+    "her2k": ("beta",),
+    "rscal": ("alpha",),
+    "rot": ("c", "s"),
+}
+LEVEL1 = re.compile(
+    r"[sdcz](copy|swap|r?scal|axpy|axpby|rot|rotm|rotg|rotmg|dot|sbdot|wdot|dotu|dotc|nrm2|asum)(_sub)?"
+)  # has no layout in CBLAS
+RETURNING = re.compile(r"[sdcz](dot|sbdot|wdot|dotu|dotc|nrm2|asum)")
+INDEX = {letter + family: f"i{letter}{family}" for family in ("amax", "amin") for letter in "sdcz"}  # return one
 ALIASES = {"gemmtr": "gemmt"}  # second names
+NAMES = {  # that are not so regular
+    "cnrm2": "scnrm2",
+    "znrm2": "dznrm2",
+    "casum": "scasum",
+    "zasum": "dzasum",
+    "crscal": "csscal",
+    "zrscal": "zdscal",
+    "crot": "csrot",
+    "zrot": "zdrot",
+    "ssbdot": "sdsdot",
+    "swdot": "dsdot",
+    **INDEX,
+}
 
 
 def number_letter(routine: str) -> str:
     """The type of what a routine returns."""
-    return {"c": "s", "z": "d"}[routine[0]] if routine in NAMES else routine[0]
+    if routine == "swdot":
+        return "d"
+    return {"c": "s", "z": "d"}.get(routine[0], routine[0]) if routine[1:] in ("nrm2", "asum") else routine[0]
+
+
+def scalars_of(family: str) -> tuple[str, ...]:
+    """What its scalar arguments may be called."""
+    return {"rot": ("c", "s"), "sbdot": ("sb",), "rotmg": ("y1",)}.get(family, ("alpha", "beta"))
 
 
 Step = dict[str, Any]
@@ -108,7 +138,7 @@ class Road:
         if self.cblas:
             return not any(
                 isinstance(step.get(s), str) and not _is_number(step[s]) and scalar_letter(step["call"], s) in "sd"
-                for s in SCALARS
+                for s in scalars_of(step["call"][1:])
             )
         return step.get("layout", "col") == "col"
 
@@ -139,14 +169,14 @@ class Road:
 
     def _cffi(self, letter: str, routine: str, given: list[Any], args: Arguments, where: Where) -> Any:
         real = "float *" if letter in "sc" else "double *"
-        integer = f"int{self.bits}_t *"
+        integer, scalars = f"int{self.bits}_t *", scalars_of(routine[1:])
         kept = []
         for key, value in args.items():
             if FLAG_NAMES.fullmatch(key):
                 given.append(_flag(key, value) if self.cblas else ffi.new("char[]", value.encode()))
-            elif key in OPERANDS:
+            elif key in OPERANDS and key not in scalars:
                 given.append(ffi.cast(real, where(value)))
-            elif key in SCALARS:
+            elif key in scalars:
                 kind = scalar_letter(routine, key)
                 number = _scalar(kind, value, where)
                 if isinstance(number, int):
@@ -165,16 +195,17 @@ class Road:
     def _ctypes(self, routine: str, given: list[Any], args: Arguments, where: Where) -> Any:
         integer = ctypes.c_int64 if self.bits == 64 else ctypes.c_int32
         by_value = {"s": ctypes.c_float, "d": ctypes.c_double} if self.cblas else {}
+        scalars = scalars_of(routine[1:])
         kinds: list[Any] = [ctypes.c_int] * len(given)
         kept = []
         for key, value in args.items():
             if FLAG_NAMES.fullmatch(key):
                 kinds.append(ctypes.c_int if self.cblas else ctypes.c_char_p)
                 given.append(_flag(key, value) if self.cblas else value.encode())
-            elif key in OPERANDS:
+            elif key in OPERANDS and key not in scalars:
                 kinds.append(ctypes.c_void_p)
                 given.append(where(value))
-            elif key in SCALARS:
+            elif key in scalars:
                 letter = scalar_letter(routine, key)
                 kinds.append(by_value.get(letter, ctypes.c_void_p))
                 number = _scalar(letter, value, where)

@@ -383,6 +383,21 @@ def test_norm_of_any_size(kind, power):
 
 
 @pytest.mark.parametrize("kind", "sdcz")
+def test_seed_far_above_a_norm(kind):
+    """x / r times the seed is a number where the seed divided by r is none."""
+    x = vector(1, kind)
+    limits = np.finfo(x.dtype)
+    x *= float(limits.tiny) ** 0.4
+    seed, dx = float(limits.max) ** 0.9, np.zeros_like(x)
+    with Tape(undeclared="constant") as tape:
+        tape.duplicated(x, dx, name="x")
+        norm(x)
+    tape.returned(0).shadow[:] = seed
+    tape.reverse()
+    np.testing.assert_allclose(dx / seed, x / np.linalg.norm(x), rtol=20 * limits.eps)
+
+
+@pytest.mark.parametrize("kind", "sdcz")
 def test_increments_of_norms(kind):
     """Of any sign for nrm2; where the backend returns 0 it is constant."""
     x = vector(1, kind)

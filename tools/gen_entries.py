@@ -35,7 +35,7 @@ NAMES = {
     "c32": ("cblas_{}", "scipy_cblas_{}"),
     "c64": ("cblas_{}64_", "cblas_{}_64", "scipy_cblas_{}64_"),
 }
-FLAGS, DIMS, SCALARS = ("trans", "conj", "uplo", "side", "diag"), ("m", "n", "k", "kl", "ku"), ("alpha", "beta")
+FLAGS, DIMS = ("trans", "conj", "uplo", "side", "diag"), ("m", "n", "k", "kl", "ku")
 
 
 @dataclass
@@ -61,21 +61,23 @@ class Routine:
     def __init__(self, entry: dict[str, Any], exported: bool) -> None:
         self.name, self.types, self.exported = entry["name"], entry["types"], exported
         self.operands, self.level1 = entry["operands"], entry.get("level1", False)
+        self.same = entry.get("same", False)
         self.transposes, self.real = entry.get("transposes", "NTC"), entry.get("real", [])
         self.named = {t: entry.get("names", {}).get(t, t + self.name) for t in self.types}
         self.aliases = {t: t + entry["alias"] for t in self.types if "alias" in entry}
         names = [o["name"] for o in self.operands]
-        self.result = names.index(entry["returns"]) if "returns" in entry else None
+        self.index = entry.get("returns") == "index"
+        self.result = names.index(entry["returns"]) if "returns" in entry and not self.index else None
         self.arguments: list[Argument] = []
         for word in entry["arguments"].split():
-            if word.startswith(FLAGS):
+            if word in names:
+                kind = "operand"
+            elif word.startswith(FLAGS):
                 kind = "flag"
             elif word in DIMS:
                 kind = "dim"
-            elif word in SCALARS:
-                kind = "scalar"
             else:
-                kind = "ld" if word.startswith(("ld", "inc")) else "operand"
+                kind = "ld" if word.startswith(("ld", "inc")) else "scalar"
             index = (
                 names.index(word.removeprefix("ld").removeprefix("inc"))
                 if kind in ("ld", "operand")
@@ -85,10 +87,10 @@ class Routine:
         turned = entry.get("row_major", {})
         self.swap = {a: b for pair in turned.get("swap", []) for a, b in (pair, pair[::-1])}
         self.turn = turned.get("turn", [])
-        if "conj" in self.turn:  # not an argument
-            self.hidden_flag: Argument | None = Argument("conj", "flag", len(self.of("flag")))
-        else:
-            self.hidden_flag = None
+        self.rotation = next((o["name"] for o in self.operands if o.get("storage") == "rotation"), None)
+        self.hidden_flag: Argument | None = None  # not an argument
+        if "conj" in self.turn or self.rotation:
+            self.hidden_flag = Argument("form" if self.rotation else "conj", "flag", len(self.of("flag")))
 
     def letter(self, a: Argument, t: str) -> str:
         """The type of an argument in the routine of type `t`."""
@@ -97,6 +99,8 @@ class Routine:
     def number(self, t: str) -> str:
         """The C type of what it returns."""
         complex_number = t in "cz" and not self.operands[self.result or 0].get("real", False)
+        if self.operands[self.result or 0].get("wide", False):
+            return "double"
         return f"{REAL[t]} _Complex" if complex_number else REAL[t]
 
     def through(self, t: str, abi: str) -> bool:
@@ -104,6 +108,8 @@ class Routine:
         return self.result is not None and self.number(t).endswith("Complex") and abi[0] in "ch"
 
     def returned(self, t: str, abi: str) -> str:
+        if self.index:  # CBLAS counts from 0
+            return "size_t" if abi[0] == "c" else f"int{abi[1:]}_t"
         return "void" if self.result is None or self.through(t, abi) else self.number(t)
 
     def symbol(self, t: str, abi: str) -> str:
@@ -119,12 +125,12 @@ class Routine:
     @property
     def sides(self) -> tuple[str, str]:
         """The dimensions that say how many diagonals of a band are below and above the main one."""
-        return ("k", "k") if self.index("kl") is None else ("kl", "ku")
+        return ("k", "k") if self.number_of("kl") is None else ("kl", "ku")
 
     def argument(self, name: str) -> Argument:
         return next(a for a in self.arguments if a.name == name)
 
-    def index(self, name: str) -> int | None:
+    def number_of(self, name: str) -> int | None:
         return next((a.index for a in self.arguments if a.name == name), None)
 
     def chosen(self, o: dict[str, Any]) -> str | None:
@@ -138,7 +144,7 @@ class Routine:
         """A dimension of an operand as a C expression."""
 
         def name(x: str) -> str:
-            return "1" if x == "1" else f"c->{self.argument(x).field}"
+            return x if x.isdigit() else f"c->{self.argument(x).field}"
 
         first = name(o["shape"][axis])
         return f"({self.chosen(o)} ? {first} : {name(o['otherwise'][axis])})" if "by" in o else first
@@ -149,7 +155,7 @@ class Routine:
         for position, a in enumerate(self.arguments, 1):
             o = self.operands[a.index] if a.kind == "ld" else {}
             if self.level1:  # the last of the numbers that would be stored to one place is the backend's choice
-                if a.kind == "ld" and o["role"] != "in" and self.name != "scal":
+                if a.kind == "ld" and o["role"] != "in" and not self.name.endswith("scal"):
                     tests.append((f"c->{a.field} == 0 && c->{self.argument('n').field} > 1", position))
                 continue
             if a.kind == "flag":
@@ -229,15 +235,27 @@ def fill(r: Routine, t: str, abi: str, row_major: bool) -> str:
             lines.append(f"bl_take_{r.letter(a, t)}(&call.{a.field}, {source});")
         else:
             lines.append(f"call.{a.field} = (bl_scalar){{{{{source}, 0}}, NULL}};")
-    if r.hidden_flag:
+    for a in r.of("operand"):
+        if f"operand[{a.index}].ld" not in [x.field for x in r.of("ld")]:
+            packed = r.operands[a.index].get("storage") == "packed"
+            lines.append(f"call.operand[{a.index}].ld = {1 if packed else r.size(r.operands[a.index], 0)};")
+    if r.hidden_flag and r.rotation:
+        lines.append(f"call.{r.hidden_flag.field} = bl_rotation_form(call.type, {r.rotation});")
+    elif r.hidden_flag:
         conj = "C" if row_major else "N"
         lines.append(f"call.{r.hidden_flag.field} = '{conj}';")
-    lines += [f"call.operand[{i}].ld = 1;" for i, o in enumerate(r.operands) if o.get("storage") == "packed"]
     if r.result is not None:
         own = not r.through(t, abi)
         lines.append(f"call.operand[{r.result}] = (bl_operand){{{'&' * own}result, 1}};")
         lines.append(f"call.cell = {str(own).lower()};")
     return "\n    ".join(lines)
+
+
+def identity(r: Routine, t: str) -> str:
+    return (
+        f"call.routine = BL_{r.name.upper()}, call.type = BL_{t.upper()}, "
+        f"call.size = {SIZE[t]}, call.width = {WIDTH[t]};"
+    )
 
 
 def entry(r: Routine, t: str, abi: str) -> str:
@@ -264,7 +282,7 @@ static {kind} bl_{t}{r.name}_{abi}({parameters(r, t, abi)})
 {{
     {begin}const bl_binding *g = bl_thread_state.bound;
     bl_call call;
-    call.routine = BL_{r.name.upper()}, call.type = BL_{t.upper()}, call.size = {SIZE[t]}, call.width = {WIDTH[t]};
+    {identity(r, t)}
     call.row_major = {row_major}, call.caller = __builtin_return_address(0);
     {body}
     const enum bl_next next = bl_tell(&call, g, {layout}, {"BL_NEVER" if r.result is None else r.result});
@@ -279,32 +297,56 @@ static {kind} bl_{t}{r.name}_{abi}({parameters(r, t, abi)})
 """
 
 
+def index_entry(r: Routine, t: str, abi: str) -> str:
+    """Of a routine that has no derivative: layers are not told of it."""
+    kind, given = r.returned(t, abi), ", ".join(a.name for a in r.arguments)
+    return f"""\
+static {kind} bl_{t}{r.name}_{abi}({parameters(r, t, abi)})
+{{
+    const bl_binding *g = bl_thread_state.bound;
+    int64_t index = 0; /* counted from 1; 0: there is none */
+    bl_call call;
+    {identity(r, t)}
+    {fill(r, t, abi, False)}
+    call.operand[{len(r.operands)}].base = &index;
+    if (bl_enter(&call, g, true, __builtin_frame_address(0)) != BL_DONE)
+        return (({pointer(r, t, abi)})g->real)({given});
+    return ({kind}){"(index > 0 ? index - 1 : 0)" if abi[0] == "c" else "index"};
+}}
+"""
+
+
 def caller(r: Routine, t: str, abi: str) -> str:
     """Canonical call -> arguments, in order, as the ABI passes them."""
     fortran, local, given = abi[0] in "fh", [], ["102"] * (abi[0] == "c" and not r.level1)
-    store = ""
+    store = after = ""
     for a in r.arguments:
         if a.kind == "flag":
             kind = next(k for k in FLAGS if a.name.startswith(k))
-            given.append(f"&c->{a.field}" if fortran else f"bl_number_{kind}(c->{a.field})")
+            given.append(f"&call->{a.field}" if fortran else f"bl_number_{kind}(call->{a.field})")
         elif a.kind == "operand":
-            given.append(f"c->{a.field}")
+            given.append(f"call->{a.field}")
         elif a.kind == "scalar":
-            value = f"c->{a.field}.value"
+            value = f"call->{a.field}.value"
             local.append(f"const {REAL[t]} {a.name}[] = {{({REAL[t]}){value}.re, ({REAL[t]}){value}.im}};")
             given.append(a.name if fortran or r.letter(a, t) in "cz" else f"{a.name}[0]")
         else:
-            local.append(f"const int{abi[1:]}_t {a.name} = (int{abi[1:]}_t)c->{a.field};")
+            local.append(f"const int{abi[1:]}_t {a.name} = (int{abi[1:]}_t)call->{a.field};")
             given.append(f"{'&' * fortran}{a.name}")
     if r.through(t, abi):
-        given.insert(0 if abi[0] == "h" else len(given), f"c->operand[{r.result}].base")
+        given.insert(0 if abi[0] == "h" else len(given), f"call->operand[{r.result}].base")
     elif r.result is not None:
-        store = f"*({r.number(t)} *)c->operand[{r.result}].base = "
+        store = f"*({r.number(t)} *)call->operand[{r.result}].base = "
+    elif r.index:  # C, which counts from 0, has no number for "none"
+        store = f"*(int64_t *)call->operand[{len(r.operands)}].base = "
+        if not fortran:
+            store += "call->dim[0] <= 0 || call->operand[0].ld <= 0 ? 0 : (int64_t)"
+            after = " + 1"
     return f"""\
-static void call_{t}{r.name}_{abi}(const bl_call *c, void (*f)(void))
+static void call_{t}{r.name}_{abi}(const bl_call *call, void (*f)(void))
 {{
     {chr(10).join(local)}
-    {store}(({pointer(r, t, abi)})f)({", ".join(given + ["1"] * hidden(r, abi))});
+    {store}(({pointer(r, t, abi)})f)({", ".join(given + ["1"] * hidden(r, abi))}){after};
 }}
 """
 
@@ -320,7 +362,9 @@ def made(r: Routine) -> str:
         for a in r.arguments
         if a.kind != "ld"
     ]
-    if r.hidden_flag:
+    if r.hidden_flag and r.rotation:
+        lines.append(f"call.{r.hidden_flag.field} = bl_rotation_form(type, {r.rotation}.at);")
+    elif r.hidden_flag:
         lines.append(f"call.{r.hidden_flag.field} = 'N';")
     if r.result is not None:
         declared.append("void *result")
@@ -344,7 +388,7 @@ class Sequence:
         self.arguments: list[str] = entry["arguments"].split()
 
     def c_type(self, name: str, t: str, abi: str) -> str:
-        flag, scalar = name.startswith("trans"), name in SCALARS
+        flag, scalar = name.startswith("trans"), name in ("alpha", "beta")
         if name in ("a", "b", "c"):
             return f"{REAL[t]} *const *" if self.arrays else f"{REAL[t]} *"
         base = ("char" if abi[0] == "f" else "int") if flag else REAL[t] if scalar else f"int{abi[1:]}_t"
@@ -397,22 +441,23 @@ def spec(r: Routine) -> str:
         return f"static const char *const {r.name}_{name}[] = {{{', '.join([*quoted, 'NULL'])}}};\n"
 
     def dims(shape: list[str]) -> str:
-        indices = ["BL_DIM_ONE" if name == "1" else str(r.argument(name).index) for name in shape]
+        indices = ["BL_DIM_ONE" if name.isdigit() else str(r.argument(name).index) for name in shape]
         return f"{{{', '.join((['BL_DIM_ONE'] if len(indices) == 1 else []) + indices)}}}"
 
     def operand(o: dict[str, Any]) -> str:
         storage = o.get("storage", "general")
-        flags = [r.index(name) if storage not in ("general", "vector") else None for name in ("uplo", "diag")]
+        flags = [r.number_of(name) if storage in ("triangle", "band", "packed") else None for name in ("uplo", "diag")]
         sides = [r.argument(name).index if storage == "band" else None for name in r.sides]
         flag, letters = (str(r.argument(o["by"][0]).index), o["by"][1]) if "by" in o else ("BL_NEVER", "")
         fields = [f'"{o["name"]}"', str(o["role"] != "in").lower(), str(o.get("real", False)).lower()]
+        fields += [str(o.get("wide", False)).lower()]
         fields += [f"BL_{storage.upper()}"]
         fields += ["BL_NEVER" if i is None else str(i) for i in flags + sides]
         fields += [flag, f"{{{', '.join(repr(x) for x in (letters * 2)[:2]) or '0, 0'}}}"]
         return f"{{{', '.join(fields)}, {{{dims(o['shape'])}, {dims(o.get('otherwise', o['shape']))}}}}}"
 
     lists = [
-        strings(f"{k}s", [a.name for a in r.of(k)] + ["conj"] * (k == "flag" and bool(r.hidden_flag)))
+        strings(f"{k}s", [a.name for a in r.of(k)] + [a.name for a in (r.hidden_flag,) if a and k == "flag"])
         for k in ("flag", "dim", "scalar")
     ]
     lists.append(strings("arguments", [a.name for a in r.arguments]))
@@ -422,8 +467,9 @@ def spec(r: Routine) -> str:
     turned = sum(1 << r.argument(name).index for name in r.turn if name != "conj")
     numbers = [len(r.of("flag")) + bool(r.hidden_flag), len(r.of("dim")), len(r.of("scalar")), len(r.operands)]
     real = sum(1 << r.argument(name).index for name in r.real)
-    counts = ", ".join(map(str, numbers)) + f", {turned}, {real}"
-    counts += f", {str(r.transposes == 'NC').lower()}, {str(r.level1).lower()}"
+    counts = ", ".join(map(str, numbers)) + f", {str(bool(r.hidden_flag)).lower()}, {turned}, {real}"
+    yes = (r.transposes == "NC", r.level1, r.same, r.index)
+    counts += "".join(f", {str(x).lower()}" for x in yes)
     counts += ", BL_NEVER" if r.result is None else f", {r.result}"
     named = "}, {".join(", ".join(f'"{n[t]}"' if t in n else "NULL" for t in REAL) for n in (r.named, r.aliases))
     return f"""{"".join(lists)}\
@@ -441,6 +487,7 @@ def main(source: str, out: str) -> None:
     kernels = [Routine(e, False) for e in data["kernel"]]
     sequences = [Sequence(e) for e in data["sequence"]]
     everything = routines + kernels
+    differentiable = [r for r in routines if not r.index]
     bodies = [(r, t, abi) for r in routines for t in r.types for abi in ABIS]
     names = [
         (pattern.format(symbol), r, t, abi)
@@ -469,7 +516,7 @@ enum bl_routine {{ {"".join(f"BL_{r.name.upper()}, " for r in everything)}BL_ROU
     {", ".join(f"BL_{s.name.upper()}" for s in sequences)}, BL_ALL }};
 #define BL_FIRST_KERNEL BL_{everything[len(routines)].name.upper()}
 enum {{ BL_SYMBOLS = {len(symbols)} }};
-#define BL_EACH_ROUTINE(X) {" ".join(f"X({r.name}, {r.name.upper()})" for r in routines)}
+#define BL_EACH_ROUTINE(X) {" ".join(f"X({r.name}, {r.name.upper()})" for r in differentiable)}
 #define BL_EACH_KERNEL(X) {" ".join(f"X({r.name}, {r.name.upper()})" for r in kernels)}
 #endif
 """,
@@ -492,7 +539,7 @@ const bl_routine_spec *const bl_routine_table[BL_ALL] = {{
 """,
         "entries.c": f"""
 #include "batched.h"
-{"".join(entry(*b) for b in bodies)}
+{"".join((index_entry if b[0].index else entry)(*b) for b in bodies)}
 {"".join(s.entry(t, abi) for s, t, abi in series)}
 {lines("void blasad_entry_{n}(void);" + chr(10), symbols)}
 const bl_symbol_info bl_symbol_table[BL_SYMBOLS] = {{
@@ -516,7 +563,7 @@ const bl_caller bl_hidden_callers[BL_FIRST_KERNEL][4][2] = {{
 #ifndef BL_MADE_H
 #define BL_MADE_H
 #include "blas.h"
-{"".join(made(r) for r in routines)}
+{"".join(made(r) for r in differentiable)}
 #endif
 """,
         "names.inc": lines("BL_NAME {n}, {i}" + chr(10), symbols),

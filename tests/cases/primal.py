@@ -52,6 +52,7 @@ class Call:
         self.family = next((f for f in (name[1:], name[2:]) if f in ROUTINES), None)
         assert self.family, f"unknown routine {step['call']}"
         self.row_major = self.args.get("layout", "col") == "row"
+        self.minus = self.args.get("minus", -1)  # what makes a sum a difference: 1 where a bound is asked for
 
     def refuse(self, key):
         raise Refused("InvalidCallError", list(self.args).index(key) + 1, self.args[key])
@@ -306,6 +307,14 @@ def dot(c, conjugate=False):
     return value
 
 
+def sbdot(c):
+    """sdsdot: the sum of products of single numbers, in double precision, and sb."""
+    value = c.scalar("sb") + np.sum(c.vector("x", c.args["n"]).get() * c.vector("y", c.args["n"]).get())
+    if "dot" in c.args:
+        View(c, "dot", np.array([c.place("dot")[1]])).set(value)
+    return value
+
+
 def axpy(c):
     n, alpha, memory = c.args["n"], c.scalar("alpha"), c.memory
     x, y = c.vector("x", n), c.vector("y", n)
@@ -320,6 +329,61 @@ def scal(c):
     x = c.vector("x", n)
     if n > 0 and c.args["incx"] > 0:  # other increments: the reference returns at once
         x.set(alpha * x.get())
+
+
+def axpby(c):
+    n, alpha, beta = c.args["n"], c.scalar("alpha"), c.scalar("beta")
+    x, y = c.vector("x", n), c.vector("y", n)
+    update(y, lambda: alpha * x.get(), alpha, beta)
+
+
+def rot(c):
+    x, y = c.vector("x", c.args["n"]), c.vector("y", c.args["n"])
+    cosine, sine, old_x, old_y = c.scalar("c"), c.scalar("s"), x.get(), y.get()
+    x.set(cosine * old_x + sine * old_y), y.set(cosine * old_y + c.minus * sine * old_x)
+
+
+def constant(x):
+    """The value of something that an oracle may follow."""
+    return np.asarray(getattr(x, "value", x))
+
+
+def rotm(c):
+    n, (name, first) = c.args["n"], c.place("param")
+    x, y, param = c.vector("x", n), c.vector("y", n), View(c, "param", first + np.arange(5))
+    flag = constant(c.memory[name])[first].real
+    if n <= 0 or flag == -2:
+        return
+    there = np.array(
+        [[0, 1, 1, 1, 1], [0, 0, 1, 1, 0], [0, 1, 0, 0, 1]][0 if flag < 0 else 1 if flag == 0 else 2], bool
+    )
+    h = param.get(there)
+    h11, h21, h12, h22 = (h[i] if there[i] else one for i, one in enumerate((1, c.minus, 1, 1), 1))
+    old_x, old_y = x.get(), y.get()
+    x.set(h11 * old_x + h12 * old_y), y.set(h21 * old_x + h22 * old_y)
+
+
+def rotg(c):
+    views = {key: View(c, key, np.array([c.place(key)[1]])) for key in "abcs"}
+    a, b = views["a"].get(), views["b"].get()
+
+    def inverse(x):  # where a bound is asked for, one that grows with x
+        return 1 / x if c.minus < 0 else x / constant(x) ** 2
+
+    if c.letter in "cz":
+        p = np.sqrt(a.real**2 + a.imag**2)
+        norm = np.sqrt(p**2 + b.real**2 + b.imag**2)
+        u = a * inverse(p)
+        values = {"a": u * norm, "c": p * inverse(norm), "s": u * b.conj() * inverse(norm)}
+    elif a == 0 and b == 0:
+        values = {"a": 0, "b": 0, "c": 1, "s": 0}
+    else:
+        steep = np.abs(a) <= np.abs(b)
+        r = np.sqrt(a**2 + b**2) * (-1 if (b if steep else a) < 0 else 1)
+        cosine, sine = a * inverse(r), b * inverse(r)
+        values = {"a": r, "b": sine if not steep else inverse(cosine) if a != 0 else 1, "c": cosine, "s": sine}
+    for key, value in values.items():
+        views[key].set(value)
 
 
 def copy(c):
@@ -343,6 +407,14 @@ def asum(c):
         return REAL(0)
     x = c.vector("x", c.args["n"]).get()
     return np.sum(np.abs(x.real) + np.abs(x.imag))
+
+
+def amax(c, choose=np.argmax):
+    """Counted from 1; 0: there is none."""
+    if c.args["n"] <= 0 or c.args["incx"] <= 0:
+        return 0
+    x = c.vector("x", c.args["n"]).get()
+    return int(choose(np.abs(x.real) + np.abs(x.imag))) + 1
 
 
 ROUTINES = {
@@ -382,13 +454,24 @@ ROUTINES = {
     "her2": lambda c: syr(c, True, True),
     "hpr2": lambda c: syr(c, True, True),
     "dot": dot,
+    "sbdot": sbdot,
     "dotu": dot,
     "dotc": lambda c: dot(c, True),
     "axpy": axpy,
+    "axpby": axpby,
     "scal": scal,
+    "rscal": scal,
+    "rot": rot,
+    "rotm": rotm,
+    "rotg": rotg,
     "copy": copy,
     "swap": swap,
     "nrm2": nrm2,
     "asum": asum,
+    "amax": amax,
+    "amin": lambda c: amax(c, np.argmin),
 }
-LEVEL1 = ("dot", "dotu", "dotc", "axpy", "scal", "copy", "swap", "nrm2", "asum")
+LEVEL1 = (
+    *("dot", "sbdot", "dotu", "dotc", "axpy", "axpby", "scal", "rscal", "copy", "swap", "rot", "rotm"),
+    *("nrm2", "asum", "amax", "amin"),
+)
