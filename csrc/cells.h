@@ -18,8 +18,8 @@ typedef struct bl_cells {
 
 struct bl_layer;
 
-/* Points the result of a call at a new cell of the innermost tape's, unless all tapes have an error. If memory is short it stays where it is, and all
- * tapes that would see the call get an error. */
+/* Points the result of a call at a new cell of the innermost tape's, unless all tapes have an error. If memory is short
+ * it stays where it is, and all tapes that would see the call get an error. */
 void bl_give_cell(struct bl_layer *top, bl_operand *result);
 
 /* The next cell, NULL if memory is short. */

@@ -115,3 +115,26 @@ def test_made_of_zeros(letter, mode):
     if mode is Reverse:
         tape.reverse()
     assert all(np.isfinite(x).all() for x in shadow.values())
+
+
+@MODES
+def test_forms_in_one_room(mode):
+    """The replay of one modified rotation after that of another, seen from outside: constants where numbers were."""
+    memory = {n: dyadic("d", N, i) for i, n in enumerate("XYHK")}
+    memory["H"][0], memory["K"][0] = 1, -1
+    shadow = {n: dyadic("d", N, 5 + i) for i, n in enumerate("XYHK")}
+    outer = Tape(mode, undeclared="constant")
+    for n, x in memory.items():
+        outer.duplicated(x, np.ones_like(x), name=n)
+        outer.duplicated(shadow[n], np.ones_like(x), name=f"d{n}")
+    with outer:
+        with Tape(undeclared="constant") as inner:
+            for n, x in memory.items():
+                inner.duplicated(x, shadow[n], name=n)
+            for param in "HK":
+                vectors = {"n": N, "x": "X", "incx": 1, "y": "Y", "incy": 1}
+                ROADS[0].call({"call": "drotm", **vectors, "param": param}, place(memory))
+        inner.reverse()
+        inner.close()
+    if mode is Reverse:
+        outer.reverse()

@@ -77,6 +77,7 @@ PY_TESTS = [
     "threads",
     "hermitian",
     "second_order",
+    "rotations",
 ]
 PATIENCE = 150  # seconds for one stage; a mutant that hangs is noticed, too
 
