@@ -1,8 +1,8 @@
 """What derivatives must be, found without blasad's rules and without BLAS.
 
-Three ways that share nothing with the code under test and little with each other: closed formulas in extended precision
-(`closed_form`), central differences of one call on memory (`Linear`), and whole programs as the product of those
-(`Program`). Memory is a dict of one-dimensional arrays, calls are steps as in the cases, read by `primal.py`.
+Central differences of one call on memory (`Linear`), and whole programs as the product of those (`Program`); tracing.py
+is another way, which shares nothing with this but `primal.py`. Memory is a dict of one-dimensional arrays, calls are steps as in the cases, read by
+`primal.py`.
 """
 
 import sys
@@ -122,89 +122,25 @@ def is_place(value: object) -> bool:
     return False
 
 
-# ---------------------------------------------------------------- one gemm, closed form
+# ---------------------------------------------------------------- what a gemm touches
 
 
 class Gemm:
-    """C <- alpha op(A) op(B) + beta C at given memory: which elements its operands are, and its two derivatives."""
+    """C <- alpha op(A) op(B) + beta C at given memory: which elements its operands are."""
 
     def __init__(self, step: Step, memory: Memory) -> None:
         assert step["call"].endswith("gemm")
         call = Call(step, memory)
-        self.memory = memory
-        self.ta, self.tb = call.flag("transa"), call.flag("transb")
+        ta, tb = call.flag("transa"), call.flag("transb")
         self.m, self.n, self.k = call["m"], call["n"], call["k"]
         m, n, k = self.m, self.n, self.k
         self.alpha, self.beta = call.scalar("alpha"), call.scalar("beta")
-        shapes = {"a": (m, k) if self.ta == "N" else (k, m), "b": (k, n) if self.tb == "N" else (n, k), "c": (m, n)}
+        shapes = {"a": (m, k) if ta == "N" else (k, m), "b": (k, n) if tb == "N" else (n, k), "c": (m, n)}
         self.at = {key: (call.place(key)[0], call.matrix(key, *shape).index) for key, shape in shapes.items()}
         for key in ("alpha", "beta"):
             if is_place(step[key]):
                 name, index = call.place(key)
                 self.at[key] = (name, np.array([index]))
-
-    def get(self, memory: Memory, key: str) -> np.ndarray:
-        name, index = self.at[key]
-        return memory[name][index]
-
-    def scalar(self, memory: Memory, key: str) -> Any:
-        return self.get(memory, key)[0] if key in self.at else REAL(0)
-
-    def op(self, flag: str, x: np.ndarray) -> np.ndarray:
-        return {"N": x, "T": x.T, "C": np.conj(x).T}[flag]
-
-    def tangent(self, tangents: Memory) -> np.ndarray:
-        """dC = beta dC + alpha (dop(A) op(B) + op(A) dop(B)) + dalpha op(A) op(B) + dbeta C"""
-        a, b = self.op(self.ta, self.get(self.memory, "a")), self.op(self.tb, self.get(self.memory, "b"))
-        da, db = self.op(self.ta, self.get(tangents, "a")), self.op(self.tb, self.get(tangents, "b"))
-        out = np.zeros((self.m, self.n), a.dtype)
-        if self.alpha != 0:
-            out = out + self.alpha * (da @ b + a @ db)
-        if "alpha" in self.at:
-            out = out + self.scalar(tangents, "alpha") * (a @ b)
-        if "beta" in self.at:
-            out = out + self.scalar(tangents, "beta") * self.get(self.memory, "c")
-        if self.beta != 0:
-            out = out + self.beta * self.get(tangents, "c")
-        return out
-
-    def adjoint(self, shadows: Memory) -> dict[str, np.ndarray]:
-        """What each argument's shadow is given, and what is left in C's."""
-        a, b = self.op(self.ta, self.get(self.memory, "a")), self.op(self.tb, self.get(self.memory, "b"))
-        g = self.get(shadows, "c")
-        out = {}
-        if self.alpha != 0:
-            # <dop(A), G op(B)^H> with op undone: T by T, C by C
-            out["a"] = self.op(self.ta, np.conj(self.alpha) * (g @ np.conj(b).T))
-            out["b"] = self.op(self.tb, np.conj(self.alpha) * (np.conj(a).T @ g))
-        if "alpha" in self.at:
-            out["alpha"] = np.array([np.sum(np.conj(a @ b) * g)])
-        if "beta" in self.at:
-            out["beta"] = np.array([np.sum(np.conj(self.get(self.memory, "c")) * g)])
-        out["c"] = np.conj(self.beta) * g if self.beta != 0 else np.zeros_like(g)
-        return out
-
-
-def closed_form(step: Step, memory: Memory, shadows: Memory, mode: str, active: set[str]) -> Memory:
-    """Shadows after one call, by the formulas; those of inactive buffers stay as they are."""
-    g = Gemm(step, memory)
-    # an inactive buffer's shadow is zero to everybody who asks
-    seen = {n: x if n in active else np.zeros_like(x) for n, x in shadows.items()}
-    out = {n: x.copy() for n, x in shadows.items()}
-    name, index = g.at["c"]
-    with np.errstate(invalid="ignore", over="ignore"):
-        if mode == "forward":
-            if name in active:
-                out[name][index] = g.tangent(seen)
-            return out
-        given = g.adjoint(seen)
-        if name in active:
-            out[name][index] = given["c"]
-        for key in given.keys() - {"c"}:
-            target, where = g.at[key]
-            if target in active:
-                np.add.at(out[target], where, given[key])
-    return out
 
 
 class Access:

@@ -10,7 +10,7 @@ import pytest
 from oracles import Memory, Step, extended
 from roads import DTYPE, FLAGS, real_address
 from table import BATCHES, DECORATIONS
-from test_blas import dyadic
+from test_rules import dyadic
 from tracing import Traced
 
 import blasad

@@ -6,7 +6,7 @@ from blas_trials import elements_of, flag_choices, matrix_of, names, outputs, sh
 from memory_guard import bits
 from oracles import extended
 from roads import ROADS, place, scalar_letter
-from test_blas import dyadic, small
+from test_rules import dyadic, small
 from tracing import Traced
 
 from blasad import Forward, Reverse, Tape

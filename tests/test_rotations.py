@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from oracles import Memory, Step, extended
 from roads import ROADS, place
-from test_blas import dyadic
+from test_rules import dyadic
 from test_second_order import alike, derivative, flat, nested
 from tracing import Traced
 

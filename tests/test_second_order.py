@@ -11,7 +11,7 @@ import pytest
 from blas_trials import SOLVES, names, place_of
 from oracles import NODES, Memory, Step, extended
 from roads import DTYPE, LEVEL1, RETURNING, ROADS, place, scalar_letter
-from test_blas import dyadic, each_case, make_valid, small
+from test_rules import dyadic, each_case, make_valid, small
 from tracing import Traced
 
 import blasad

@@ -65,7 +65,7 @@ C_TESTS = [
 ]
 CAMPAIGNS = (("gemm", "0", "300"), ("gemm", "300", "1200"), ("all", "0", "500"))  # routines, first program, programs
 # Not: test_package.py, which is about an installed package, and those on all shapes of calls, which are slow: mutations
-# of a routine's rule name the part of test_blas.py that is about the routine.
+# of a routine's rule name the part of test_rules.py that is about the routine.
 PY_TESTS = [
     "returned",
     "announcements",

@@ -15,8 +15,8 @@ class Mutation(NamedTuple):
 
 
 def _of(file: str, *changes: tuple[str, str, str], blas: str = "", test: str = "") -> list[Mutation]:
-    """`blas`: the cases of test_blas.py that are about it."""
-    test = f"test_blas.py -k '{blas}'" if blas else test
+    """`blas`: the cases of test_rules.py that are about it."""
+    test = f"test_rules.py -k '{blas}'" if blas else test
     return [Mutation(name, file, old, new, test) for name, old, new in changes]
 
 
@@ -56,9 +56,9 @@ MUTATIONS = [
         ("gemmt: rectangle of the other triangle", "const bool upper = p->g->uplo == 'U';", "const bool upper = p->g->uplo != 'U';"),
         blas="long and zgemmt",
     ),
-    Mutation("site: every shadow is the first", "site.c", "r->place[i] - 1], shadow);\n        s->shadow_ld", "r->place[i] - 1], 0);\n        s->shadow_ld", "test_blas.py -k 'test_batch and dgemv'"),
-    Mutation("names: no second name looked up", "backend.c", "return found || !alias ? found : find(s, alias);", "return found;", "test_names.py"),
-    Mutation("names: a library is not known by the second", "backend.c", "|| (alias && find(s, alias) == address);", ";", "test_names.py"),
+    Mutation("site: every shadow is the first", "site.c", "bl_place_of(r, x, i) - 1], shadow)", "bl_place_of(r, x, i) - 1], 0)", "test_rules.py -k 'test_batch and dgemv'"),
+    Mutation("names: no second name looked up", "backend.c", "return found || !alias ? found : find(s, alias);", "return found;", "test_second_names.py"),
+    Mutation("names: a library is not known by the second", "backend.c", "|| (alias && find(s, alias) == address);", ";", "test_second_names.py"),
     Mutation("illegal: numbered as column-major", "backend.c", "if (c->row_major) {\n        const char *name", "if (0) {\n        const char *name", "test_invalid.py"),
     Mutation("illegal: a member has gemm's numbers", "backend.c", "if (symbol->routine != c->routine) {", "if (0) {", "test_gemm_batch.py"),
     Mutation("illegal: value of the column-major argument", "record.c", "canonical = s->row_major[p][1];", ";", "test_invalid.py"),
