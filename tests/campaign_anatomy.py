@@ -65,6 +65,15 @@ def step_of(family: str, letter: str, row_major: bool, sizes: Sizes, **more: Any
     return step
 
 
+def is_band(family: str) -> bool:
+    return family[1:] in ("bmv", "bsv")
+
+
+def sides(family: str) -> tuple[str, ...]:
+    """The dimensions that say how many diagonals there are beside the main one."""
+    return ("kl", "ku") if family == "gbmv" else ("k",)
+
+
 def buffers(family: str, kind: type) -> Memory:
     return {key.upper(): np.ones(ROOM, kind) for key in operands_in(family)}
 
@@ -76,17 +85,21 @@ def anatomy(family: str, letter: str, row_major: bool, sizes: Sizes) -> Anatomy:
     call = Call(step, buffers(family, COMPLEX if letter in "cz" else REAL))
     with np.errstate(all="ignore"):
         ROUTINES[call.family](call)
-    operands = {}
+    operands, given = {}, dict(sizes)
     for key in operands_in(family):
         view = call.views.get(key)
         shape = view.index.shape if view else (0, 0)
         ld = step.get("ld" + key, 1)
-        rows, cols = (1, *shape) if len(shape) == 1 else shape[::-1] if row_major else shape
+        if key == "ap":
+            rows, cols = 1, shape[0] * (shape[0] + 1) // 2
+        elif key == "a" and is_band(family):
+            rows, cols = 1 + sum(given[side] for side in sides(family)), shape[not row_major]
+        else:
+            rows, cols = (1, *shape) if len(shape) == 1 else shape[::-1] if row_major else shape
         touched = {i for _, i in call.reads.get(key, set()) | call.writes.get(key, set())}
         holes = frozenset((i, j) for i in range(rows) for j in range(cols) if i + ld * j not in touched)
         operands[key] = Part(rows, cols, holes)
     outputs = tuple(key for key in operands if key in call.writes)
-    given = dict(sizes)
     product = family not in INNER or given["k"] > 0
     some = any(call.writes.get(key) for key in outputs)
     counts = frozenset(s for s in scalars_in(family) if some and (product or s == "beta"))

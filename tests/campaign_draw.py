@@ -8,7 +8,18 @@ from dataclasses import replace
 from random import Random
 
 import numpy as np
-from campaign_anatomy import DIMS, anatomy, flag_choices, has_layout, in_order, operands_in, scalars_in, stores
+from campaign_anatomy import (
+    DIMS,
+    anatomy,
+    flag_choices,
+    has_layout,
+    in_order,
+    is_band,
+    operands_in,
+    scalars_in,
+    sides,
+    stores,
+)
 from campaign_program import (
     DECLARED,
     LETTERS,
@@ -188,8 +199,8 @@ class Draw:
             arguments = ARGUMENTS[family].split()
             sizes = dict(r.choice(flag_choices(family, letter)))
             for dim in (a for a in arguments if a in DIMS):
-                band = dim in ("kl", "ku") or (dim == "k" and "lda" in arguments and family[1:] in ("bmv", "bsv"))
-                sizes[dim] = r.choice((0, 1, 1, 2, 4)) if band else r.choices((1, 2, 3, 4, 0), (4, 6, 5, 2, 0.5))[0]
+                side = is_band(family) and dim in sides(family)
+                sizes[dim] = r.choice((0, 1, 1, 2, 4)) if side else r.choices((1, 2, 3, 4, 0), (4, 6, 5, 2, 0.5))[0]
             roads = [i for i, road in enumerate(ROADS) if road in CBLAS or family not in ("dotu", "dotc")]
             road = r.choice(roads)
             cblas = ROADS[road] in CBLAS

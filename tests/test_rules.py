@@ -286,6 +286,32 @@ def test_overwritten_later(family, letter, flags):
         assert np.array_equal(x, want[name]), name
 
 
+def test_needed_once_scratch_is_active():
+    """The same call twice on scratch: the first makes it active, so that the adjoint of the second needs the triangle,
+    which is cleared afterwards."""
+    a, x = dyadic("d", 4, 1), dyadic("d", 2, 2)
+    memory = {"A": a.copy(), "X": x.copy(), "Y": np.zeros(2), "ZEROS": np.zeros(4)}
+    shadow = {"A": np.zeros(4), "Y": np.array([1.0, -3.0])}
+    where = place(memory)
+    step = {"call": "dtrmv", "uplo": "L", "trans": "N", "diag": "N", "n": 2, "a": "A", "lda": 2, "x": "X", "incx": 1}
+    copies = [
+        {"call": "dcopy", "n": memory[to].size, "x": of, "incx": 1, "y": to, "incy": 1}
+        for of, to in (("X", "Y"), ("ZEROS", "A"))
+    ]
+    with Tape() as tape:
+        tape.const(memory["ZEROS"])
+        for name, dx in shadow.items():
+            tape.duplicated(memory[name], dx, name=name)
+        with tape.assigned(memory["X"]):
+            memory["X"][:] = x
+        for call in (step, step, *copies):
+            ROADS[0].call(call, where)
+    tape.reverse()
+    lower, seed = np.tril(a.reshape(2, 2).T), np.array([1.0, -3.0])
+    want = np.outer(seed, lower @ x) + np.outer(lower.T @ seed, x)
+    assert np.array_equal(shadow["A"], np.tril(want).T.ravel())
+
+
 # ---------------------------------------------------------------- bands
 
 

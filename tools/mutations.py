@@ -270,8 +270,6 @@ MUTATIONS = [
         ("touch: results in scratch are constant", "shadowed |= out & windows;", ";"),
         ("touch: results in scratch are active", "if ((read & shadowed) | (p->access.scalars & BL_SCALARS))\n        shadowed", "shadowed"),
         ("touch: activity of the last call", "if (shadowed != p->shadowed || had != p->had)", "if (p->shadowed == ~0u)"),
-        ("touch: lives of the last call", "if (shadowed != p->shadowed || had != p->had)", "if (shadowed != p->shadowed)"),
-        ("touch: triangles begin at their matrix", "w->base[i] = base += p->skip[i];", ";"),
         ("touch: same operands as the last call", "if (s->same) /*", "if (0) /*"),
         ("touch: leading dimensions of the last call", "differ |= (uint64_t)(p->ld[i] ^ c->operand[i].ld);", ";"),
         ("touch: active scalars of the last call", " | (p->scalars ^ scalars);", ";"),
@@ -283,6 +281,8 @@ MUTATIONS = [
         ("activity: number by value accepted", "bl_set_has(&t->returned, ", "0 && bl_set_has(&t->returned, "),
         ("activity: number by address refused", "!(scalars & BL_SCALAR(i)) &&\n", "\n"),
     ),
+    Mutation("touch: lives of the last call", "touch.h", "if (shadowed != p->shadowed || had != p->had)", "if (shadowed != p->shadowed)", "test_rules.py -k needed_once"),
+    Mutation("touch: triangles begin at their matrix", "touch.h", "w->base[i] = base += p->skip[i];", ";", "test_rules.py -k 'overwritten and dtrmm'"),
     *_of(
         "call.c",
         ("alias: by range, not by element", "return same || next;", "return true;"),
