@@ -118,6 +118,8 @@ def flag_choices(family: str, letter: str) -> list[dict[str, str]]:
             anatomy(family, letter, False, in_order(family, flags | dims))
         except Refused:
             continue
+        if family in ("herk", "her2k") and flags["trans"] == "T":
+            continue
         found.append(flags)
     return found
 

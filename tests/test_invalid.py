@@ -70,7 +70,7 @@ def each_argument() -> list[object]:
 
 def run(road: Road, step: Step, capfd: Any) -> tuple[dict[str, bytes], str]:
     """What is left in memory, and what was printed."""
-    memory = {n: np.arange(1, 65).astype(DTYPE[step["call"][0]]) for n in "ABCXY"}
+    memory = {n: np.arange(1, 65).astype(DTYPE[step["call"][0]]) for n in (*"ABCXY", "AP")}
     road.call(step, place(memory))
     ctypes.CDLL(None).fflush(None)
     return {n: bits(x) for n, x in memory.items()}, "".join(capfd.readouterr())

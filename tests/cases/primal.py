@@ -67,8 +67,6 @@ class Call:
         allowed = {"uplo": "UL", "side": "LR", "diag": "UN"}.get(key, "NTC")
         if self.family in ("syrk", "syr2k") and key == "trans" and self.letter in "cz":
             allowed = "NT"
-        elif self.family in ("herk", "her2k") and key == "trans":
-            allowed = "NC"
         value = self.args[key].upper()
         return value if value in allowed else self.refuse(key)
 
