@@ -13,7 +13,8 @@ CAPTION = (
 
 
 def load() -> dict[str, Any]:
-    """By routine: its types, its modes with the types checked, and of one without a derivative the reason."""
+    """By family: its types, its modes with the types checked, of one without a derivative the reason, and the names of
+    its routines where these are not made of a type and the family's."""
     found: dict[str, Any] = json.loads(resources.files(__package__).joinpath("coverage.json").read_text())
     return found
 
@@ -23,7 +24,8 @@ def rows(table: dict[str, Any]) -> list[tuple[str, ...]]:
     out: list[tuple[str, ...]] = [("routine", *MODES)]
     for routine, entry in table.items():
         cells = ["".join(t if t in entry.get(mode, "") else "·" for t in entry["types"]) for mode in MODES]
-        out.append((routine, *cells) if "reason" not in entry else (routine, entry["reason"]))
+        name = entry.get("called", routine)
+        out.append((name, *cells) if "reason" not in entry else (name, entry["reason"]))
     return out
 
 

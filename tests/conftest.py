@@ -57,7 +57,9 @@ def table() -> dict[str, Any]:
             if family == entry["name"]:
                 modes[mode] = modes.get(mode, "") + letter
         reason = {"reason": entry["reason"]} if "reason" in entry else {}
-        out[entry["name"]] = {"types": entry["types"], **reason, **dict(sorted(modes.items()))}
+        called = entry.get("names", {})
+        called = {"called": " ".join(called.values())} if len(called) == len(entry["types"]) else {}
+        out[entry["name"]] = {"types": entry["types"], **called, **reason, **dict(sorted(modes.items()))}
     return out
 
 

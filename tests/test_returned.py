@@ -24,10 +24,14 @@ def vector(seed: int, kind: str = "d", n: int = N) -> np.ndarray:
     ].copy()
 
 
+SB = np.full(1, 0.75, np.float32)
+
+
 def dot(x: np.ndarray, y: np.ndarray, road: Road = ROAD, routine: str = "", n: int = 0) -> Any:
     name = routine or {"f": "sdot", "d": "ddot", "F": "cdotu", "D": "zdotu"}[x.dtype.char]
-    step = {"call": name, "n": n or x.size, "x": "x", "incx": 1, "y": "y", "incy": 1}
-    return road.call(step, place({"x": x, "y": y}))
+    step: dict[str, Any] = {"call": name, "n": n or x.size}
+    step |= {"sb": "sb"} if name == "ssbdot" else {}
+    return road.call(step | {"x": "x", "incx": 1, "y": "y", "incy": 1}, place({"x": x, "y": y, "sb": SB}))
 
 
 def axpy(alpha: Any, x: np.ndarray, y: np.ndarray) -> None:
@@ -453,7 +457,8 @@ def test_second_order_of_norms(family, kind, mode, checked):
 
 @pytest.mark.parametrize("mode", [Forward, Reverse], ids=["forward", "reverse"])
 @pytest.mark.parametrize(
-    ("family", "kind"), [("dot", "s"), ("dot", "d"), ("dotu", "c"), ("dotu", "z"), ("dotc", "c"), ("dotc", "z")]
+    ("family", "kind"),
+    [("dot", "s"), ("dot", "d"), ("sbdot", "s"), ("dotu", "c"), ("dotu", "z"), ("dotc", "c"), ("dotc", "z")],
 )
 def test_second_order_of_products(family, kind, mode, checked):
     """With seed s the replay adds s conj(y) to dx and s conj(x) to dy; for dotc conj(s) y and s x. These have

@@ -21,7 +21,7 @@ SCRIPTS = sorted(p for p in HERE.glob("*.py") if p.name not in ("ways.py", "run_
 DO_NOT_NOTICE = {"forward_mode.py"}  # clearing belongs to the reverse pass
 
 RULE = "csrc/rules_level3.c"
-ZEROING = "bl_mscal(to, g.type, g.m, g.n, 'C', beta, G);"
+ZEROING = "bl_tscal(to, g.type, g.uplo, g.m, g.n, 'C', beta, G);"
 
 
 def build_without_zeroing(folder: Path) -> Path:
