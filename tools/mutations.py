@@ -762,7 +762,7 @@ MUTATIONS = [
         "record.c",
         ("rotmg: silence", "if (!f->adjoint && (p->shadowed || p->active)) {", "if (0) {"),
         ("rotmg: written into shadows in silence", "(p->shadowed || p->active)", "p->active"),
-        test="test_rules.py -k silence",
+        test="test_names.py -k silence",
     ),
     *_of(
         "backend.c",
@@ -772,13 +772,13 @@ MUTATIONS = [
     *_of(
         "backend.c",
         ("index: layers are told", "if (bl_routine_table[c->routine]->index) /*", "if (0) /*"),
-        test="test_rules.py -k index",
+        test="test_names.py -k index",
     ),
     *_of(
         "../tools/gen_entries.py",
         ("index: C counts from 1", "(index > 0 ? index - 1 : 0)", "index"),
         ("index: from C counted from 0", 'after = " + 1"', 'after = ""'),
-        test="test_rules.py -k index",
+        test="test_names.py -k index",
     ),
     *_of(
         "blas.h",
