@@ -88,28 +88,30 @@ static inline uint64_t bl_summand_at(const char *p, int shift)
     return bl_summand(bl_print_of(p, shift), bl_load4(shift == 3 ? p + 4 : p));
 }
 
+static inline uint64_t bl_prints_stamp_run(bl_region *r, const char *base, size_t units)
+{
+    uint32_t *print = r->print + bl_unit(r, base);
+    if (units != 1)
+        return bl_prints.stamp(print, base, units, r->shift);
+    *print = bl_print_of(base, r->shift);
+    return bl_summand_at(base, r->shift);
+}
 static inline uint64_t bl_prints_stamp(bl_region *r, const bl_view *v)
 {
-    uint32_t *print = r->print + bl_unit(r, v->base);
-    const size_t units = (size_t)v->column >> r->shift;
-    if (v->columns != 1)
-        return bl_prints.stamp_columns(r, v);
-    if (units != 1)
-        return bl_prints.stamp(print, v->base, units, r->shift);
-    *print = bl_print_of(v->base, r->shift);
-    return bl_summand_at(v->base, r->shift);
+    return v->columns != 1 ? bl_prints.stamp_columns(r, v)
+                           : bl_prints_stamp_run(r, v->base, (size_t)v->column >> r->shift);
 }
 
 /* Whether some element of v, all of which have fingerprints, changed. */
+static inline bool bl_prints_differ_run(const bl_region *r, const char *base, size_t units)
+{
+    const uint32_t *print = r->print + bl_unit(r, base);
+    return units == 1 ? *print != bl_print_of(base, r->shift) : bl_prints.differ(print, base, units, r->shift);
+}
 static inline bool bl_prints_differ(const bl_region *r, const bl_view *v)
 {
-    const uint32_t *print = r->print + bl_unit(r, v->base);
-    const size_t units = (size_t)v->column >> r->shift;
-    if (v->columns != 1)
-        return bl_prints.differ_columns(r, v);
-    if (units == 1)
-        return *print != bl_print_of(v->base, r->shift);
-    return bl_prints.differ(print, v->base, units, r->shift);
+    return v->columns != 1 ? bl_prints.differ_columns(r, v)
+                           : bl_prints_differ_run(r, v->base, (size_t)v->column >> r->shift);
 }
 
 char *bl_prints_search(bl_region *r, const bl_view *v); /* the long way of bl_prints_check */

@@ -105,13 +105,17 @@ bool bl_verify_before(blasad_tape *t, const bl_call *c, const bl_touch *w)
     return true;
 }
 
+static inline void mark_run_seen(bl_region *r, const char *base, size_t units)
+{
+    const size_t first = bl_unit(r, base);
+    if (first % 64 + units <= 64)
+        r->seen[first / 64] |= bl_mask(first % 64, first % 64 + units);
+    else
+        bl_bits_set(r->seen, first, first + units);
+}
+
 static inline void mark_seen(bl_region *r, const bl_view *v)
 {
-    const size_t first = bl_unit(r, v->base), units = (size_t)v->column >> r->shift;
-    if (v->columns == 1 && first % 64 + units <= 64) {
-        r->seen[first / 64] |= bl_mask(first % 64, first % 64 + units);
-        return;
-    }
     for (int64_t j = 0; j < v->columns; j++) {
         const size_t from = bl_unit(r, bl_view_column(v, j));
         bl_bits_set(r->seen, from, from + ((size_t)bl_column_bytes(v, j) >> r->shift));
@@ -140,8 +144,15 @@ void bl_verify_after(blasad_tape *t, const bl_call *c, const bl_touch *w)
         if (!r)
             continue;
         const bool written = p->access.write & BL_OPERAND(i);
-        const bl_view v = bl_touched_view(w, i);
-        const uint64_t sum = left_behind(r, &v, written);
+        uint64_t sum = 0;
+        if (p->view[i].columns == 1 && (!written || r->duplicated)) { /* without a view */
+            const size_t units = (size_t)p->view[i].column >> r->shift;
+            mark_run_seen(r, w->base[i], units);
+            sum = written ? bl_prints_stamp_run(r, w->base[i], units) : 0;
+        } else {
+            const bl_view v = bl_touched_view(w, i);
+            sum = left_behind(r, &v, written);
+        }
         if (written && p->active && c->caller)
             bl_copies_output(t, c, w, i, sum);
     }
