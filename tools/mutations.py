@@ -301,7 +301,8 @@ MUTATIONS = [
         ("verified: scalars", "if (!w->plain || w->scalars)", "if (!w->plain)"),
         ("verified: saves", "bl_bits_next(r->need, from, to, 0) != to)\n            return false;", "0)\n            return false;"),
         ("verified: needed constants", "(!r->duplicated && !(p->needs & BL_OPERAND(i)))", "!r->duplicated"),
-        ("verified: operands", "if (!r->duplicated || bl_prints_differ(r, &v))", "if (!r->duplicated)"),
+        ("verified: operands", "if (bl_prints_differ(r, &v))", "if (0)"),
+        ("verified: runs", "if (bl_prints_differ_run(r, w->base[i], (size_t)p->view[i].column >> r->shift))", "if (0)"),
     ),
     *_of(
         "verify.c",
@@ -313,6 +314,8 @@ MUTATIONS = [
         ("verify: parts not checked", "bad = r->window ? NULL : bl_changed_before(r, &part, read, needed, written);", "bad = NULL;"),
         ("verify: scalars not checked", "const bool read = !operand || (", "const bool read = operand && ("),
         ("verify: nothing seen", "mark_seen(r, v);\n", "\n"),
+        ("verify: runs not seen", "mark_run_seen(r, w->base[i], units);", ";"),
+        ("verify: runs not stamped", "written ? bl_prints_stamp_run(r, w->base[i], units) : 0", "0"),
         ("verify: writes not stamped", "return bl_prints_stamp(r, v);", "return 0;"),
         ("verify: constants keep old prints", "bl_prints_drop(r, v);", ";"),
         ("verify: a life begun by its derivative alone", "written || (out && r->window));", "written);"),
