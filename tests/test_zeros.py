@@ -1,4 +1,4 @@
-"""Sections 4 and 7: calls that return at once, and scalars that are 0, of gemm."""
+"""Sections 4 and 7: calls that return at once, scalars that are 0, and a change that is undone, of gemm."""
 
 import numpy as np
 import pytest
@@ -73,3 +73,19 @@ def test_alpha_zero_multiplies_nothing(letter, trans, where):
     assert np.isnan(dx["s"][0])  # <A B, G> it is
     assert {n: bits(dx[n]) for n in "AB"} == {n: seeds[n] for n in "AB"}
     assert not dx["C"].any()
+
+
+@pytest.mark.parametrize("ld", [2, 3])
+def test_change_that_is_undone(ld):
+    """Section 7: what a call read was not what the last event left, and at the end nobody can see that any more."""
+    x = {n: np.arange(1.0, 9.0) for n in "ABC"}
+    tape = Tape()
+    tape.__enter__()
+    for n, v in x.items():
+        tape.duplicated(v, np.ones(v.size), name=n)
+    gemm(x, "C", "A", "B", lda=ld)
+    x["A"][ld] += 1
+    gemm(x, "C", "A", "B", lda=ld)
+    x["A"][ld] -= 1
+    with pytest.raises(blasad.UnseenWriteError, match="A "):
+        tape.__exit__(None, None, None)

@@ -281,6 +281,7 @@ MUTATIONS = [
         ("activity: number by value accepted", "bl_set_has(&t->returned, ", "0 && bl_set_has(&t->returned, "),
         ("activity: number by address refused", "!(scalars & BL_SCALAR(i)) &&\n", "\n"),
     ),
+    Mutation("verified: operands", "verify.h", "if (bl_prints_differ(r, &v))", "if (0)", "test_zeros.py -k undone"),
     Mutation("touch: lives of the last call", "touch.h", "if (shadowed != p->shadowed || had != p->had)", "if (shadowed != p->shadowed)", "test_rules.py -k needed_once"),
     Mutation("touch: triangles begin at their matrix", "touch.h", "w->base[i] = base += p->skip[i];", ";", "test_rules.py -k 'overwritten and dtrmm'"),
     *_of(
@@ -301,7 +302,6 @@ MUTATIONS = [
         ("verified: scalars", "if (!w->plain || w->scalars)", "if (!w->plain)"),
         ("verified: saves", "bl_bits_next(r->need, from, to, 0) != to)\n            return false;", "0)\n            return false;"),
         ("verified: needed constants", "(!r->duplicated && !(p->needs & BL_OPERAND(i)))", "!r->duplicated"),
-        ("verified: operands", "if (bl_prints_differ(r, &v))", "if (0)"),
         ("verified: runs", "if (bl_prints_differ_run(r, w->base[i], (size_t)p->view[i].column >> r->shift))", "if (0)"),
     ),
     *_of(
